@@ -1,0 +1,125 @@
+"""What every board file says, whatever kind of board it describes.
+
+A kind of board is a subclass of :class:`Board` that says ``kind: Literal["..."]`` and adds its own
+fields; :mod:`hil_agent.board.kinds` finds it. Every field has a description: it is the documentation
+that ``hil-agent board schema`` gives to people and to their editors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from hil_agent.board.machine import Machine
+from hil_agent.errors import UsageError
+from hil_agent.guest.address import AddressRange
+from hil_agent.guest.layout import Blob
+from hil_agent.psci import DEFAULT_PROFILE, Conduit, profiles
+from hil_agent.suggest import suggest
+
+
+class TrapSource(StrEnum):
+    """Where the guest's calls are caught."""
+
+    EL2 = "el2"
+    HVC_SITE = "hvc-site"
+
+
+class WakeSource(StrEnum):
+    """What may end a suspend."""
+
+    COMMAND = "command"
+    IRQ = "irq"
+    TIMER = "timer"
+
+
+def _split(value: object) -> object:
+    """A list as an option gives it, ``command,irq``."""
+    return tuple(value.split(",")) if isinstance(value, str) else value
+
+
+def _known_profile(name: str) -> str:
+    if name not in profiles():
+        raise ValueError(f"there is no such profile; {suggest(name, profiles())}")
+    return name
+
+
+class Board(BaseModel):
+    """What a guest runs on: the fields of all kinds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="How the board is called. If left out: the file's name without its suffix.",
+    )
+    kind: str = Field(description="The kind of board; it decides which further fields there are.")
+    description: str = Field(description="One line that tells people what this board is.")
+    guest: str = Field(default="linux-minimal", description="The guest that is booted if none is named.")
+    profile: Annotated[str, AfterValidator(_known_profile)] = Field(
+        default=DEFAULT_PROFILE, description="Whose PSCI answers are imitated."
+    )
+    trap: TrapSource = Field(
+        default=TrapSource.EL2,
+        strict=False,
+        description="Where calls are caught: in our EL2 monitor, or at the guest's own hvc instruction.",
+    )
+    conduit: Conduit = Field(
+        default=Conduit.HVC,
+        strict=False,
+        description="The instruction that the device tree tells the guest to call with.",
+    )
+    wake: Annotated[
+        tuple[Annotated[WakeSource, Field(strict=False)], ...],
+        BeforeValidator(_split),
+        Field(strict=False),
+    ] = Field(
+        default=(WakeSource.COMMAND, WakeSource.IRQ),
+        min_length=1,
+        description="What may end a suspend: the resume command, an interrupt, a timer.",
+    )
+    timeout_s: float = Field(
+        default=60.0, gt=0, le=86400, description="Seconds that the guest has to become ready."
+    )
+
+    @property
+    def ram(self) -> AddressRange:
+        """The memory that its guests have."""
+        raise NotImplementedError
+
+    def open(self, blobs: Sequence[Blob], entry: int, folder: Path) -> AbstractContextManager[Machine]:
+        """The machine, to be started by entering it.
+
+        Args:
+            blobs: what is placed in its memory, again at every reset.
+            entry: physical address at which vCPU 0 starts, at EL2.
+            folder: the session's folder, for sockets and logs.
+        """
+        raise NotImplementedError
+
+    def with_overrides(self, **values: object) -> Self:
+        """This board with what the command line says in place of what its file says.
+
+        Args:
+            **values: fields by name; one that is ``None`` was not given and is left alone.
+
+        Raises:
+            UsageError: a value does not fit, or a board of this kind has no such field; names the
+                option, which is called like the field, less its unit: ``timeout_s``, ``--timeout``.
+        """
+        given = {field: value for field, value in values.items() if value is not None}
+        try:
+            return self.model_validate(self.model_dump() | given)
+        except ValidationError as error:
+            wrong = error.errors(include_url=False)[0]
+            option = "--" + str(wrong["loc"][0]).removesuffix("_s").replace("_", "-")
+            if wrong["type"] == "extra_forbidden":
+                raise UsageError(f"{option}: boards of kind {self.kind} do not have it") from error
+            message = wrong["msg"].removeprefix("Value error, ")
+            raise UsageError(f"{option}: {message} (it is {wrong['input']!r})") from error

@@ -1,0 +1,141 @@
+"""Listening to the console: pexpect on a stream, with what else can end a wait."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import select
+import socket
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+import pexpect
+from pexpect.socket_pexpect import SocketSpawn
+
+from hil_agent.console.cancel import Cancellation, Cancelled
+from hil_agent.console.death import PANICS, REBOOTS, DeathWatch
+from hil_agent.console.framing import MessageFilter
+from hil_agent.errors import GuestError, LinkError, TargetTimeout
+
+# A console that has been silent for so long has, for now, said what it had to say.
+QUIET_S = 0.25
+
+# What is looked for is a line, so only so much before the newest byte is searched.
+_LINE_BYTES = 4096
+_READ_BYTES = 64 * 1024
+
+
+class GuestDied(GuestError):
+    """The guest's kernel panicked or booted anew while its shell was in use."""
+
+
+if TYPE_CHECKING:
+    _ByteSpawn = SocketSpawn[bytes]  # generic in the stubs only
+else:
+    _ByteSpawn = SocketSpawn
+
+
+class _Stream(_ByteSpawn):
+    """The console as pexpect reads it, with limits of its own to how long a read waits.
+
+    Attributes:
+        cancel: ends a read when set.
+        until: when to stop waiting, in seconds of ``time.monotonic``.
+        settled: when to stop waiting if something was heard and the console is quiet again.
+        heard: whether something was heard.
+    """
+
+    def __init__(self, stream: socket.socket) -> None:
+        super().__init__(stream, maxread=_READ_BYTES, searchwindowsize=_LINE_BYTES)
+        self.cancel: Cancellation | None = None
+        self.until = 0.0
+        self.settled = 0.0
+        self.heard = False
+        self._watch = DeathWatch(PANICS + REBOOTS)
+        self._filter = MessageFilter()
+
+    def read_nonblocking(self, size: int = 1, timeout: float | None = -1) -> bytes:
+        """The next bytes but for the kernel's messages. Raises what pexpect raises, Cancelled, and GuestDied."""
+        now = time.monotonic()
+        until = self.until
+        if self._watch.dying:
+            until = now + QUIET_S
+        elif self.heard:
+            until = min(until, max(self.settled, now + QUIET_S))
+        sources = [self.socket, self.cancel] if self.cancel else [self.socket]
+        ready = select.select(sources, [], [], max(0.0, until - now))[0]
+        if self.cancel in ready:
+            raise Cancelled("cancelled while waiting for the guest's shell")
+        data = self.socket.recv(size) if ready else b""
+        if report := self._watch.feed(data) if data else self._watch.flush():
+            raise GuestDied(f"the guest died or started anew while its shell was in use:\n{report}")
+        if not ready:
+            raise pexpect.TIMEOUT("nothing heard")
+        if not data:
+            raise pexpect.EOF("console closed")
+        self.heard = True
+        return self._filter.feed(data)
+
+
+class Channel:
+    """Sends to the console and waits for a line from it."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        self._stream = _Stream(stream)
+
+    @contextlib.contextmanager
+    def cancelled_by(self, cancel: Cancellation | None) -> Iterator[None]:
+        """Within it, ``expect`` raises Cancelled when ``cancel`` is set."""
+        self._stream.cancel = cancel
+        try:
+            yield
+        finally:
+            self._stream.cancel = None
+
+    def send(self, data: bytes, deadline: float) -> None:
+        """Types something.
+
+        Args:
+            data: what to type.
+            deadline: until when the console must have taken it, in seconds of ``time.monotonic``.
+
+        Raises:
+            TargetTimeout: it did not, so the guest does not read.
+            LinkError: the console is closed.
+        """
+        stream = self._stream.socket
+        stream.settimeout(max(0.001, deadline - time.monotonic()))
+        try:
+            stream.sendall(data)
+        except TimeoutError as error:
+            raise TargetTimeout("the guest does not read its console") from error
+        except OSError as error:
+            raise LinkError(f"the guest's console is closed: {error.strerror}") from error
+
+    def expect(
+        self, pattern: re.Pattern[bytes], *, until: float, settled: float
+    ) -> tuple[bytes, re.Match[bytes]] | None:
+        """Waits for a line.
+
+        Args:
+            pattern: what to look for, within a line.
+            until: when to give up, in seconds of ``time.monotonic``.
+            settled: when to give up if something else was heard and the console is quiet again.
+
+        Returns:
+            What came before the match, and the match; None when given up.
+
+        Raises:
+            GuestDied: the guest died or started anew meanwhile.
+            LinkError: the console was closed.
+            Cancelled: see ``cancelled_by``.
+        """
+        self._stream.until, self._stream.settled, self._stream.heard = until, settled, False
+        try:
+            self._stream.expect([pattern], timeout=None)
+        except pexpect.TIMEOUT:
+            return None
+        except (pexpect.EOF, OSError) as error:
+            raise LinkError("the guest's console was closed while its shell was in use") from error
+        return self._stream.before or b"", cast("re.Match[bytes]", self._stream.match)

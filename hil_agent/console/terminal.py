@@ -1,0 +1,1 @@
+"""Connects a person, or a pipe, to the guest's console."""

@@ -1,0 +1,45 @@
+"""Assembles the EL2 monitor with Debian's cross binutils.
+
+Also loaded by path from the wheel's build hook, so it imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+ASSEMBLER = "aarch64-linux-gnu-as"
+LINKER = "aarch64-linux-gnu-ld"
+PACKAGE = "binutils-aarch64-linux-gnu"
+
+
+class AssemblyError(Exception):
+    """The monitor could not be assembled; the text says why."""
+
+
+def assemble(source: Path, output: Path) -> None:
+    """Assembles and links ``source`` at address 0 into the ELF file ``output``.
+
+    The output appears whole or not at all, so that two builders cannot disturb each other.
+
+    Raises:
+        AssemblyError: the tools are missing or refuse the source.
+        OSError: ``output`` cannot be written.
+    """
+    for tool in (ASSEMBLER, LINKER):
+        if shutil.which(tool) is None:
+            raise AssemblyError(f"{tool} is not installed (Debian package {PACKAGE})")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".assemble-") as folder:
+        object_file, elf = Path(folder, "monitor.o"), Path(folder, "monitor.elf")
+        _run([ASSEMBLER, "--fatal-warnings", "-o", str(object_file), str(source)])
+        _run([LINKER, "-Ttext=0", "-e", "entry", "--no-warn-rwx-segments", "-o", str(elf), str(object_file)])
+        elf.replace(output)
+
+
+def _run(command: list[str]) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise AssemblyError(f"{command[0]} failed: {result.stderr.strip()}")

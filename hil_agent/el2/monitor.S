@@ -1,0 +1,514 @@
+/*
+ * The EL2 monitor: what runs at EL2 while a guest runs at EL1.
+ *
+ * It decides nothing. An HVC or SMC of the guest ends at a `trap_*` label, on
+ * which the agent has a breakpoint; the agent answers over the debug stub and
+ * sets PC to one of the routines below. Every global label is read by the
+ * agent from the assembled ELF, so names here are an interface.
+ *
+ * The code is position independent: it is linked at 0 and runs wherever it was
+ * loaded. MMU and caches stay off at EL2. Every vCPU has an area of its own,
+ * whose address it is given in x0 when it enters; SP_EL2 and TPIDR_EL2 hold it.
+ *
+ * The registers that open EL2's traps follow the list that Linux keeps in
+ * arch/arm64/include/asm/el2_setup.h for a guest that shall see the whole CPU.
+ */
+
+        .arch   armv8.8-a+sve+sme
+
+        .set    EC_HVC64, 0x16
+        .set    EC_SMC64, 0x17
+
+/* The private interrupt of EL2's physical timer (Arm BSA): our tick. */
+        .set    TICK_PPI, 26
+        .set    INTID_SPECIAL, 1020    /* 1020..1023: no interrupt is pending */
+
+/*
+ * A vCPU's area. The agent reads and writes it through the debug stub.
+ * Offsets, absolute symbols in the ELF.
+ */
+        .macro  field name, size
+        .global \name
+        .set    \name, area_end
+        .set    area_end, area_end + \size
+        .endm
+
+        .set    area_end, 0
+        field   area_esr, 8             /* of the last trap that was no plain call */
+        field   area_elr, 8
+        field   area_far, 8
+        field   area_spsr, 8
+        field   area_vector, 8          /* offset in the vector table that was taken */
+        field   area_wake_intid, 8      /* what ended the last wait in `park` */
+        field   area_gic, 64            /* the guest's GIC state while parked */
+        field   area_stack, 48
+        field   area_stack_top, 0
+        field   area_data, 384          /* operands of a program */
+        field   area_program, 384       /* instructions of a program, ending in `ret` */
+        .balign 4
+        .global area_size, area_count
+        .set    area_size, 1024
+        .set    area_count, 8
+        .if     area_end > area_size
+        .error  "the area has outgrown its size"
+        .endif
+
+        .section .text
+/* -------------------------------------------------------------- entry */
+
+/*
+ * Every vCPU's way in, at EL2: x0 = its area. Ends at trap_entry, from where
+ * the agent sends it on.
+ */
+        .global entry
+entry:
+        msr     daifset, #0xf
+        msr     spsel, #1
+        msr     tpidr_el2, x0
+        add     sp, x0, #area_stack_top
+        adr     x0, vectors
+        msr     vbar_el2, x0
+        ldr     x0, =0x30c50830         /* SCTLR_EL2: RES1 bits; MMU, caches, alignment checks off */
+        msr     sctlr_el2, x0
+        msr     cnthp_ctl_el2, xzr
+        isb
+
+        /* EL1 is AArch64; its SMC comes here too (TSC). Nothing else is trapped;
+         * pointer authentication (API, APK), memory tags (ATA) and EnSCXT are left to the guest. */
+        ldr     x0, =((1 << 31) | (1 << 19) | (1 << 40) | (1 << 41) | (1 << 53) | (1 << 56))
+        msr     hcr_el2, x0
+        mov     x0, #3                  /* EL1PCTEN, EL1PCEN: the physical counter and timer */
+        msr     cnthctl_el2, x0
+        msr     cntvoff_el2, xzr
+        msr     hstr_el2, xzr
+        msr     vttbr_el2, xzr
+        mrs     x0, midr_el1
+        msr     vpidr_el2, x0
+        mrs     x0, mpidr_el1
+        msr     vmpidr_el2, x0
+
+        mrs     x1, id_aa64pfr0_el1
+        mrs     x2, id_aa64pfr1_el1
+
+        /* CPTR_EL2: TFP clear; TZ (SVE) and TSM (SME) are RES1 where there is nothing to trap. */
+        mov     x0, #0x33ff
+        ubfx    x3, x1, #32, #4
+        cbz     x3, 1f
+        bic     x0, x0, #(1 << 8)
+1:      ubfx    x4, x2, #24, #4
+        cbz     x4, 2f
+        bic     x0, x0, #(1 << 12)
+2:      msr     cptr_el2, x0
+        isb
+        cbz     x3, 3f
+        mov     x0, #0xf                /* the longest vectors that there are */
+        msr     zcr_el2, x0
+3:      cbz     x4, 4f
+        mrs     x5, id_aa64smfr0_el1
+        mov     x0, #0xf
+        lsr     x6, x5, #63             /* FA64: all of A64 in streaming mode */
+        orr     x0, x0, x6, lsl #31
+        ubfx    x6, x5, #56, #4         /* SMEver: SME2 has ZT0 */
+        cmp     x6, #0
+        cset    x6, ne
+        orr     x0, x0, x6, lsl #30
+        msr     smcr_el2, x0
+4:
+        /* GICv3: EL1 uses the system registers, and no virtual interrupts. */
+        ubfx    x3, x1, #24, #4
+        cbz     x3, 5f
+        mov     x0, #0xf                /* SRE, DFB, DIB, Enable */
+        msr     icc_sre_el2, x0
+        isb
+        msr     ich_hcr_el2, xzr
+5:
+        /* MPAM: EL1 may use its registers. */
+        ubfx    x3, x1, #40, #4
+        ubfx    x4, x2, #16, #4
+        orr     x3, x3, x4
+        cbz     x3, 6f
+        msr     mpam2_el2, xzr
+        mrs     x3, mpamidr_el1
+        tbz     x3, #17, 6f             /* HAS_HCR */
+        msr     mpamhcr_el2, xzr
+6:
+        /* Fine-grained traps: the positive bits 0, the negative ones ("n...") 1. */
+        mrs     x1, id_aa64mmfr0_el1
+        ubfx    x3, x1, #56, #4
+        cbz     x3, 7f
+        mov     x0, #0xfffc000000000000
+        msr     hfgrtr_el2, x0
+        msr     hfgwtr_el2, x0
+        mov     x0, #0x0f80000000000000
+        msr     hfgitr_el2, x0
+        mov     x0, #0x7800000000000000
+        msr     hdfgrtr_el2, x0
+        mov     x0, #0x7000000000000000
+        msr     hdfgwtr_el2, x0
+        mrs     x0, id_aa64pfr0_el1
+        ubfx    x0, x0, #44, #4         /* AMU */
+        cbz     x0, 61f
+        msr     hafgrtr_el2, xzr
+61:     cmp     x3, #2                  /* FEAT_FGT2: negative bits only */
+        b.lo    7f
+        mov     x0, #-1
+        msr     S3_4_C3_C1_2, x0        /* HFGRTR2_EL2 */
+        msr     S3_4_C3_C1_3, x0        /* HFGWTR2_EL2 */
+        msr     S3_4_C3_C1_7, x0        /* HFGITR2_EL2 */
+        msr     S3_4_C3_C1_0, x0        /* HDFGRTR2_EL2 */
+        msr     S3_4_C3_C1_1, x0        /* HDFGWTR2_EL2 */
+7:
+        /* HCRX_EL2: all that enables something at EL1: EnAS0, EnALS, EnASR, MSCEn, TCR2En, SCTLR2En,
+         * PTTWI, D128En, EnSNERR, EnSDERR, EnIDCP128, GCSEn, EnFPM, PACMEn, SRMASKEn. */
+        mrs     x1, id_aa64mmfr1_el1
+        ubfx    x3, x1, #40, #4
+        cbz     x3, 8f
+        ldr     x0, =((7 << 0) | (1 << 11) | (0x1f << 14) | (0x1f << 20) | (1 << 26))
+        msr     hcrx_el2, x0
+8:
+        /* MDCR_EL2: every event counter, the profiling and the trace buffer belong to EL1. */
+        mov     x0, xzr
+        mrs     x1, id_aa64dfr0_el1
+        ubfx    x3, x1, #8, #4          /* PMUVer: 0 none, 0xf not Arm's */
+        cbz     x3, 9f
+        cmp     x3, #0xf
+        b.eq    9f
+        mrs     x3, pmcr_el0
+        ubfx    x0, x3, #11, #5         /* HPMN = PMCR_EL0.N */
+9:      ubfx    x3, x1, #32, #4         /* PMSVer */
+        cbz     x3, 10f
+        orr     x0, x0, #(3 << 12)      /* E2PB */
+10:     ubfx    x3, x1, #44, #4         /* TraceBuffer */
+        cbz     x3, 11f
+        orr     x0, x0, #(3 << 24)      /* E2TB */
+11:     msr     mdcr_el2, x0
+        isb
+        .global trap_entry
+trap_entry:
+        nop
+        b       .
+
+/* ------------------------------------------------- leaving for the guest */
+
+/* ELR_EL2, SPSR_EL2 and the guest's general registers are in place. */
+        .global return_to_guest
+return_to_guest:
+        eret
+
+/* CPU_SUSPEND as standby: until an interrupt is pending, masked or not; then the call returns. */
+        .global standby
+standby:
+        dsb     sy
+        wfi
+        eret
+
+/* --------------------------------------------- doing things for the agent */
+
+/*
+ * Runs the program that the agent wrote into the area: x0 = area.
+ * In it x2 points at area_data, x3 is free. Ends at trap_done.
+ */
+        .global run_program
+run_program:
+        add     x1, x0, #area_program
+        add     x2, x0, #area_size
+1:      dc      cvau, x1
+        add     x1, x1, #16             /* no cache line is shorter */
+        cmp     x1, x2
+        b.lo    1b
+        dsb     ish
+        add     x1, x0, #area_program
+2:      ic      ivau, x1
+        add     x1, x1, #16
+        cmp     x1, x2
+        b.lo    2b
+        dsb     ish
+        isb
+        add     x1, x0, #area_program
+        add     x2, x0, #area_data
+        blr     x1
+        isb
+        .global trap_done
+trap_done:
+        nop
+        b       .
+
+/* A call to the firmware below us (EL3, or what plays it): x0..x3 as SMCCC has them. */
+        .global firmware_call
+firmware_call:
+        smc     #0
+        b       trap_done
+
+/* ---------------------------------------------------------------- parking */
+
+/*
+ * A suspended vCPU waits here. The machine goes on: devices run, and interrupts
+ * become pending. EL2's timer ticks, about 500 times a second, for a vCPU in WFI
+ * takes notice of a PC written by a debugger only at its next interrupt.
+ *
+ *   x0  area
+ *   x1  distributor
+ *   x2  this vCPU's redistributor (GICv3) or CPU interface (GICv2)
+ *   x4  priority mask: 0xff lets the guest's own interrupts end the wait, 8 only the tick
+ *   x5  PPIs (bits 0..31) that end the wait even if masked by x4
+ *
+ * Linux closes the CPU interface and puts the redistributor to sleep before it
+ * suspends (drivers/irqchip/irq-gic-v3.c); a bare-metal guest may never have
+ * opened them. So both are opened here, and put back by unpark_*.
+ */
+        .set    GICD_CTLR, 0x000
+        .set    GIC_IGROUPR0, 0x080
+        .set    GIC_ISENABLER0, 0x100
+        .set    GIC_ICENABLER0, 0x180
+        .set    GIC_ISPENDR0, 0x200
+        .set    GIC_IPRIORITYR, 0x400
+        .set    GICR_WAKER, 0x014
+        .set    GICR_SGI_BASE, 0x10000
+        .set    GICC_CTLR, 0x000
+        .set    GICC_PMR, 0x004
+        .set    GICC_HPPIR, 0x018
+
+        /* Saves what the tick needs changed in the private interrupts' registers at \frame. */
+        .macro  tick_open frame
+        ldr     w7, [\frame, #GIC_IGROUPR0]
+        ldr     w8, [\frame, #GIC_ISENABLER0]
+        ldrb    w9, [\frame, #(GIC_IPRIORITYR + TICK_PPI)]
+        stp     w7, w8, [x0, #(area_gic + 0)]
+        str     w9, [x0, #(area_gic + 8)]
+        strb    wzr, [\frame, #(GIC_IPRIORITYR + TICK_PPI)]
+        mov     w8, #(1 << TICK_PPI)
+        mrs     x3, cntfrq_el0
+        lsr     x3, x3, #9
+        .endm
+
+        .macro  tick_close frame
+        msr     cnthp_ctl_el2, xzr
+        isb
+        ldp     w7, w8, [x0, #(area_gic + 0)]
+        ldr     w9, [x0, #(area_gic + 8)]
+        tbnz    w8, #TICK_PPI, 91f
+        mov     w8, #(1 << TICK_PPI)
+        str     w8, [\frame, #GIC_ICENABLER0]
+91:     str     w7, [\frame, #GIC_IGROUPR0]
+        strb    w9, [\frame, #(GIC_IPRIORITYR + TICK_PPI)]
+        .endm
+
+        /* One wait. Goes to `wake` with the INTID in x7 if one of the PPIs in x5 ended it. */
+        .macro  tick_wait frame
+        msr     cnthp_tval_el2, x3
+        mov     x7, #1
+        msr     cnthp_ctl_el2, x7
+        isb
+        dsb     sy
+        wfi
+        msr     cnthp_ctl_el2, xzr
+        isb
+        ldr     w7, [\frame, #GIC_ISPENDR0]
+        ldr     w8, [\frame, #GIC_ISENABLER0]
+        and     w7, w7, w8
+        ands    w7, w7, w5
+        rbit    w7, w7
+        clz     w7, w7
+        b.ne    wake
+        .endm
+
+        .global park_gicv3
+park_gicv3:
+        add     x6, x2, #GICR_SGI_BASE
+        ldr     w10, [x1, #GICD_CTLR]
+        ldr     w11, [x2, #GICR_WAKER]
+        mrs     x12, icc_pmr_el1
+        mrs     x13, icc_igrpen1_el1
+        stp     w10, w11, [x0, #(area_gic + 16)]
+        stp     w12, w13, [x0, #(area_gic + 24)]
+        stp     x1, x2, [x0, #(area_gic + 32)]
+        tick_open x6
+        orr     w7, w7, w8
+        str     w7, [x6, #GIC_IGROUPR0]
+        str     w8, [x6, #GIC_ISENABLER0]
+        orr     w10, w10, #2            /* EnableGrp1 */
+        str     w10, [x1, #GICD_CTLR]
+        bic     w11, w11, #2            /* ProcessorSleep */
+        str     w11, [x2, #GICR_WAKER]
+1:      ldr     w11, [x2, #GICR_WAKER]
+        tbnz    w11, #2, 1b             /* ChildrenAsleep */
+        msr     icc_pmr_el1, x4
+        mov     x7, #1
+        msr     icc_igrpen1_el1, x7
+        isb
+        adr     x10, 2f
+2:      tick_wait x6
+        cmp     x4, #0xff
+        b.ne    2b
+        mrs     x7, icc_hppir1_el1
+        cmp     x7, #INTID_SPECIAL
+        b.lo    wake
+        mrs     x7, icc_hppir0_el1
+        cmp     x7, #INTID_SPECIAL
+        b.lo    wake
+        b       2b
+
+        /* x0 = area. The GIC as the guest left it; ends at trap_done. */
+        .global unpark_gicv3
+unpark_gicv3:
+        ldp     x1, x2, [x0, #(area_gic + 32)]
+        add     x6, x2, #GICR_SGI_BASE
+        tick_close x6
+        ldp     w10, w11, [x0, #(area_gic + 16)]
+        ldp     w12, w13, [x0, #(area_gic + 24)]
+        msr     icc_igrpen1_el1, x13
+        msr     icc_pmr_el1, x12
+        isb
+        str     w11, [x2, #GICR_WAKER]
+        str     w10, [x1, #GICD_CTLR]
+        dsb     sy
+        b       trap_done
+
+        .global park_gicv2
+park_gicv2:
+        ldr     w10, [x1, #GICD_CTLR]
+        ldr     w11, [x2, #GICC_CTLR]
+        ldr     w12, [x2, #GICC_PMR]
+        stp     w10, w11, [x0, #(area_gic + 16)]
+        str     w12, [x0, #(area_gic + 24)]
+        stp     x1, x2, [x0, #(area_gic + 32)]
+        tick_open x1
+        bic     w7, w7, w8              /* group 0, which is signalled in either security state's view */
+        str     w7, [x1, #GIC_IGROUPR0]
+        str     w8, [x1, #GIC_ISENABLER0]
+        orr     w10, w10, #1
+        str     w10, [x1, #GICD_CTLR]
+        orr     w11, w11, #1
+        str     w4, [x2, #GICC_PMR]
+        str     w11, [x2, #GICC_CTLR]
+        adr     x10, 2f
+2:      tick_wait x1
+        cmp     x4, #0xff
+        b.ne    2b
+        ldr     w7, [x2, #GICC_HPPIR]
+        and     w7, w7, #0x3ff
+        cmp     x7, #INTID_SPECIAL
+        b.lo    wake
+        b       2b
+
+        .global unpark_gicv2
+unpark_gicv2:
+        ldp     x1, x2, [x0, #(area_gic + 32)]
+        tick_close x1
+        ldp     w10, w11, [x0, #(area_gic + 16)]
+        ldr     w12, [x0, #(area_gic + 24)]
+        str     w11, [x2, #GICC_CTLR]
+        str     w12, [x2, #GICC_PMR]
+        str     w10, [x1, #GICD_CTLR]
+        dsb     sy
+        b       trap_done
+
+        /* x7 = INTID; our own tick, late, is no wake. x10 = where to wait on. */
+wake:
+        cmp     x7, #TICK_PPI
+        b.eq    1f
+        str     x7, [x0, #area_wake_intid]
+        .global trap_wake
+trap_wake:
+        nop
+1:      br      x10
+
+        .ltorg
+
+/* ---------------------------------------------------------------- vectors */
+
+        /* From EL2 itself: a bug of ours, or memory that was overwritten. SP cannot be trusted. */
+        .macro  from_el2 offset
+        .balign 0x80
+        mrs     x0, tpidr_el2
+        add     sp, x0, #area_stack_top
+        stp     x0, x1, [sp, #-16]!
+        mov     x1, #\offset
+        b       unexpected
+        .endm
+
+        .macro  from_guest offset
+        .balign 0x80
+        stp     x0, x1, [sp, #-16]!
+        mov     x1, #\offset
+        b       unexpected
+        .endm
+
+        .balign 0x800
+vectors:
+        from_el2   0x000
+        from_el2   0x080
+        from_el2   0x100
+        from_el2   0x180
+        from_el2   0x200
+        from_el2   0x280
+        from_el2   0x300
+        from_el2   0x380
+
+        .balign 0x80                    /* 0x400: synchronous, from AArch64 at a lower level */
+        stp     x0, x1, [sp, #-16]!
+        mrs     x0, esr_el2
+        lsr     x1, x0, #26
+        cmp     x1, #EC_HVC64
+        b.ne    1f
+        tst     x0, #0xffff
+        b.ne    call_with_immediate
+        ldp     x0, x1, [sp], #16
+        .global trap_hvc
+trap_hvc:                               /* ELR_EL2: after the instruction */
+        nop
+        eret
+1:      cmp     x1, #EC_SMC64
+        mov     x1, #0x400
+        b.ne    unexpected
+        mrs     x1, elr_el2             /* a trapped SMC has not been passed yet */
+        add     x1, x1, #4
+        msr     elr_el2, x1
+        tst     x0, #0xffff
+        b.ne    call_with_immediate
+        ldp     x0, x1, [sp], #16
+        .global trap_smc
+trap_smc:
+        nop
+        eret
+
+        from_guest 0x480
+        from_guest 0x500
+        from_guest 0x580
+        from_guest 0x600
+        from_guest 0x680
+        from_guest 0x700
+        from_guest 0x780
+        .balign 0x80
+
+call_with_immediate:
+        str     x0, [sp, #(area_esr - area_stack_top + 16)]
+        ldp     x0, x1, [sp], #16
+        .global trap_immediate
+trap_immediate:
+        nop
+        eret
+
+unexpected:
+        str     x1, [sp, #(area_vector - area_stack_top + 16)]
+        mrs     x1, esr_el2
+        str     x1, [sp, #(area_esr - area_stack_top + 16)]
+        mrs     x1, elr_el2
+        str     x1, [sp, #(area_elr - area_stack_top + 16)]
+        mrs     x1, far_el2
+        str     x1, [sp, #(area_far - area_stack_top + 16)]
+        mrs     x1, spsr_el2
+        str     x1, [sp, #(area_spsr - area_stack_top + 16)]
+        ldp     x0, x1, [sp], #16
+        .global trap_unexpected
+trap_unexpected:
+        nop
+1:      wfi
+        b       1b
+
+/* ------------------------------------------------------------------ areas */
+        .balign 1024
+        .global areas, monitor_end
+areas:
+        .fill   area_count * area_size, 1, 0
+monitor_end:

@@ -1,0 +1,296 @@
+"""The trap source ``el2``: vCPUs that our EL2 monitor holds, seen through a debug stub.
+
+Every stop at one of the monitor's ``trap_*`` labels is a :class:`Trap`; from there a vCPU is
+sent on by setting its PC to one of the monitor's routines. What takes several steps (a
+program, a firmware call) runs that vCPU alone until its next trap, so that nothing else of
+the machine moves in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from hil_agent.board.schema import WakeSource
+from hil_agent.el2.monitor import Monitor
+from hil_agent.el2.program import Program, read_system_registers, write_system_registers
+from hil_agent.el2.syndrome import UnexpectedException, exception_class
+from hil_agent.errors import InternalError, TargetError
+from hil_agent.guest.device_tree import Gic
+from hil_agent.psci.call import Call, Conduit
+from hil_agent.psci.entry import PSTATE_DAIF, PSTATE_EL1H, EntryState
+from hil_agent.rsp import BreakpointKind, Client, Registers, StopReply, ThreadId
+
+_TIMEOUT_S = 5.0
+_INSTRUCTION = 4
+_EC_SMC64 = 0x17
+_EL_MASK = 0xC
+_EL2 = 0x8
+
+_PSTATE_MASK = 0x3DF  # DAIF and mode
+_EL0T, _EL1T = 0x0, 0x4
+_VECTOR_SP_EL0, _VECTOR_SP_EL1, _VECTOR_LOWER_EL = 0x000, 0x200, 0x400
+
+_CPU_OFF, _CPU_ON = 0x84000002, 0xC4000003
+
+_ANY_PRIORITY = 0xFF
+_TICK_ONLY = 0x08
+_TIMER_PPIS = 1 << 27 | 1 << 30
+"""The virtual and the physical timer of EL1 (Arm BSA, private peripheral interrupts)."""
+
+
+class TrapKind(Enum):
+    """Where in the monitor a vCPU waits for us: the label that it stopped at."""
+
+    ENTRY = "trap_entry"
+    HVC = "trap_hvc"
+    SMC = "trap_smc"
+    IMMEDIATE = "trap_immediate"
+    DONE = "trap_done"
+    WAKE = "trap_wake"
+    UNEXPECTED = "trap_unexpected"
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """A vCPU that waits at one of the monitor's labels.
+
+    Attributes:
+        kind: which one.
+        cpu: index of the vCPU.
+        registers: its general registers, for a call still those of the guest.
+    """
+
+    kind: TrapKind
+    cpu: int
+    registers: Registers
+
+
+class El2TrapSource:
+    """Puts the monitor to work. vCPU 0 is expected to start at the monitor's ``entry``, at EL2.
+
+    Args:
+        client: the debug stub; its register writes are trusted only for general registers and PC.
+        monitor: the monitor.
+        address: physical address to place it at, in memory that the guest leaves alone.
+        gic: the machine's interrupt controller, which parked vCPUs wait on.
+        wake: what ends a suspend.
+    """
+
+    def __init__(
+        self, client: Client, monitor: Monitor, address: int, gic: Gic, wake: Iterable[WakeSource]
+    ) -> None:
+        self._client = client
+        self._image = monitor.image
+        self._address = address
+        self._labels = {name: address + offset for name, offset in monitor.labels.items()}
+        self._offsets = monitor.labels
+        self._kinds = {self._labels[kind.value]: kind for kind in TrapKind}
+        self._threads: list[ThreadId] = client.threads()
+        self._cpus = {thread: cpu for cpu, thread in enumerate(self._threads)}
+        self._gic = gic
+        wake = frozenset(wake)
+        self._priority_mask = _ANY_PRIORITY if WakeSource.IRQ in wake else _TICK_ONLY
+        self._wake_ppis = _TIMER_PPIS if WakeSource.TIMER in wake else 0
+
+    def arm(self) -> None:
+        """Sets a breakpoint at every trap. They stay over resets of the machine."""
+        for address in self._kinds:
+            self._client.insert_breakpoint(BreakpointKind.HARDWARE, address, _INSTRUCTION)
+
+    def start(self) -> None:
+        """Prepares a machine that was just reset: the monitor in memory, and vCPU 0's area in its x0."""
+        self._client.write_memory(self._address, self._image)
+        self._client.write_registers({"x0": self._area(0)}, self._threads[0])
+
+    # ------------------------------------------------------------- recognising
+
+    def identify(self, stop: StopReply) -> Trap | None:
+        """The trap that a stop is; None if it is none of ours: an interrupt, a breakpoint of somebody else's.
+
+        Breakpoints go by virtual address, so a guest that has mapped something at the monitor's
+        address can hit them: only EL2 counts.
+        """
+        cpu = self._cpus.get(stop.thread) if stop.thread else None
+        if cpu is None:
+            return None
+        registers = self._client.read_registers()
+        kind = self._kinds.get(registers["pc"])
+        if kind is None or registers["cpsr"] & _EL_MASK != _EL2:
+            return None
+        return Trap(kind, cpu, registers)
+
+    def call(self, trap: Trap) -> Call:
+        """The guest's call that a trap is."""
+        registers = trap.registers
+        arguments = (registers["x0"], registers["x1"], registers["x2"], registers["x3"])
+        if trap.kind is TrapKind.HVC:
+            return Call(trap.cpu, Conduit.HVC, arguments)
+        if trap.kind is TrapKind.SMC:
+            return Call(trap.cpu, Conduit.SMC, arguments)
+        esr = self._read_area(trap.cpu, "area_esr")
+        conduit = Conduit.SMC if exception_class(esr) == _EC_SMC64 else Conduit.HVC
+        return Call(trap.cpu, conduit, arguments, esr & 0xFFFF)
+
+    def unexpected(self, trap: Trap) -> UnexpectedException:
+        """What the monitor recorded of an exception that it did not expect."""
+        fields = ("vector", "esr", "elr", "far", "spsr")
+        return UnexpectedException(**{name: self._read_area(trap.cpu, f"area_{name}") for name in fields})
+
+    def wake_interrupt(self, trap: Trap) -> int:
+        """INTID of the interrupt that ended a parked vCPU's wait."""
+        return self._read_area(trap.cpu, "area_wake_intid")
+
+    # ------------------------------------------------ register writes that send a vCPU on
+
+    def leave(
+        self, trap: Trap, values: tuple[int, ...], *, after_interrupt: bool = False
+    ) -> Mapping[str, int]:
+        """Lets a caller return, with x0, x1, ... set to ``values``; at once, or after the next interrupt."""
+        pc = self._labels["standby"] if after_interrupt else trap.registers["pc"] + _INSTRUCTION
+        return _arguments(values) | {"pc": pc}
+
+    def park(self, cpu: int) -> Mapping[str, int]:
+        """Has a vCPU wait at EL2 for what may wake it, with the machine going on."""
+        return {
+            "x0": self._area(cpu),
+            "x1": self._gic.distributor,
+            "x2": self._gic.cpu_frame(cpu),
+            "x4": self._priority_mask,
+            "x5": self._wake_ppis,
+            "pc": self._labels[f"park_gicv{self._gic.version}"],
+        }
+
+    # ------------------------------------------------- steps that run one vCPU to its next trap
+
+    def run(self, cpu: int, writes: Mapping[str, int]) -> Registers:
+        """Sends a vCPU to a routine of the monitor's that ends at ``trap_done``, and waits for it.
+
+        Args:
+            cpu: the vCPU.
+            writes: registers to set first, PC among them.
+
+        Raises:
+            TargetError: it ended somewhere else.
+        """
+        self._client.resume(self._threads[cpu], writes=writes)
+        trap = self.identify(self._client.wait_stop(_TIMEOUT_S))
+        if trap is None or trap.cpu != cpu or trap.kind is not TrapKind.DONE:
+            reason = self.unexpected(trap) if trap and trap.kind is TrapKind.UNEXPECTED else trap
+            raise TargetError(f"vCPU {cpu} did not finish what the EL2 monitor should do: {reason}")
+        return trap.registers
+
+    def unpark(self, cpu: int) -> None:
+        """Ends a vCPU's wait: its GIC state is again as the guest left it."""
+        self.run(cpu, {"x0": self._area(cpu), "pc": self._labels[f"unpark_gicv{self._gic.version}"]})
+
+    def write_system_registers(self, cpu: int, values: Mapping[str, int]) -> None:
+        """Sets system registers by name; clobbers the vCPU's general registers."""
+        self._run_program(cpu, write_system_registers(values))
+
+    def read_system_registers(self, cpu: int, names: tuple[str, ...]) -> dict[str, int]:
+        """Reads system registers by name; clobbers the vCPU's general registers."""
+        self._run_program(cpu, read_system_registers(names))
+        data = self._client.read_memory(self._area(cpu) + self._offsets["area_data"], 8 * len(names))
+        return {
+            name: int.from_bytes(data[8 * index : 8 * index + 8], "little") for index, name in enumerate(names)
+        }
+
+    def enter(self, cpu: int, entry: EntryState) -> None:
+        """Sends a vCPU to its entry point, and sees it there: stopped before its first instruction.
+
+        Raises:
+            TargetError: it did not arrive there in that state.
+        """
+        leaving = {"ELR_EL2": entry.pc, "SPSR_EL2": entry.pstate}
+        self.write_system_registers(cpu, {**entry.system_registers, **leaving})
+        general = {f"x{number}": 0 for number in range(31)} | {"x0": entry.x0}
+        arrived = self._step(cpu, general | {"pc": self._labels["return_to_guest"]})
+        pstate = arrived["cpsr"] & _PSTATE_MASK
+        if (arrived["pc"], arrived["x0"], pstate) != (entry.pc, entry.x0, entry.pstate & _PSTATE_MASK):
+            raise TargetError(
+                f"vCPU {cpu} was sent to {entry.pc:#x} with x0 = {entry.x0:#x}, PSTATE {entry.pstate:#x}, "
+                f"and is at {arrived['pc']:#x} with x0 = {arrived['x0']:#x}, PSTATE {arrived['cpsr']:#x}"
+            )
+
+    def restore(self, trap: Trap) -> None:
+        """Puts a caller's general registers back, and the vCPU back at its trap, after steps that used them."""
+        names = [f"x{number}" for number in range(31)] + ["pc"]
+        self._client.write_registers({name: trap.registers[name] for name in names}, self._threads[trap.cpu])
+
+    def power_on(self, caller: int, cpu: int, mpidr: int) -> int:
+        """Has the firmware below EL2 power on ``cpu``, which will trap at its entry.
+
+        ``caller`` makes the call; its general registers are lost.
+
+        Returns:
+            the firmware's return code, signed.
+        """
+        writes = self._firmware_call(_CPU_ON, mpidr, self._labels["entry"], self._area(cpu))
+        return _signed(self.run(caller, writes)["x0"])
+
+    def power_off(self, cpu: int) -> None:
+        """Has the firmware below EL2 power off ``cpu``.
+
+        Stepped, so that it is off when this returns: it will not stop anywhere after.
+        """
+        self._step(cpu, self._firmware_call(_CPU_OFF))
+
+    def inject_undefined(self, trap: Trap, esr: int) -> None:
+        """Has a caller take a synchronous exception to EL1 (Arm ARM, AArch64.TakeException) with ``esr``."""
+        state = self.read_system_registers(trap.cpu, ("ELR_EL2", "SPSR_EL2", "VBAR_EL1"))
+        mode = state["SPSR_EL2"] & 0xF
+        vector = _VECTOR_LOWER_EL if mode == _EL0T else _VECTOR_SP_EL0 if mode == _EL1T else _VECTOR_SP_EL1
+        at = state["ELR_EL2"]
+        if self.call(trap).conduit is Conduit.SMC:
+            at -= _INSTRUCTION  # our monitor has stepped over it already
+        self.write_system_registers(
+            trap.cpu,
+            {
+                "ESR_EL1": esr,
+                "ELR_EL1": at,
+                "SPSR_EL1": state["SPSR_EL2"],
+                "ELR_EL2": state["VBAR_EL1"] + vector,
+                "SPSR_EL2": PSTATE_EL1H | PSTATE_DAIF,
+            },
+        )
+        self.restore(trap)
+        self._client.write_registers({"pc": trap.registers["pc"] + _INSTRUCTION}, self._threads[trap.cpu])
+
+    # ------------------------------------------------------------------------- within
+
+    def _run_program(self, cpu: int, program: Program) -> None:
+        area = self._area(cpu)
+        for name, content, room in (
+            ("area_program", program.code, self._offsets["area_size"] - self._offsets["area_program"]),
+            ("area_data", program.data, self._offsets["area_program"] - self._offsets["area_data"]),
+        ):
+            if len(content) > room:
+                raise InternalError(f"a program for the EL2 monitor is too long: {len(content)} > {room} bytes")
+            self._client.write_memory(area + self._offsets[name], content)
+        self.run(cpu, {"x0": area, "pc": self._labels["run_program"]})
+
+    def _step(self, cpu: int, writes: Mapping[str, int]) -> Registers:
+        """One instruction of one vCPU, after register writes."""
+        thread = self._threads[cpu]
+        self._client.resume(thread, step=True, writes=writes)
+        self._client.wait_stop(_TIMEOUT_S)
+        return self._client.read_registers(thread)
+
+    def _firmware_call(self, *arguments: int) -> Mapping[str, int]:
+        return _arguments(arguments) | {"pc": self._labels["firmware_call"]}
+
+    def _area(self, cpu: int) -> int:
+        return self._labels["areas"] + cpu * self._offsets["area_size"]
+
+    def _read_area(self, cpu: int, field: str) -> int:
+        return int.from_bytes(self._client.read_memory(self._area(cpu) + self._offsets[field], 8), "little")
+
+
+def _arguments(values: Iterable[int]) -> dict[str, int]:
+    return {f"x{number}": value for number, value in enumerate(values)}
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value

@@ -1,0 +1,207 @@
+"""Guest images: made once from a recipe, then found in the user's cache.
+
+A finished image is a folder that appears in one step and is never changed::
+
+    guests/NAME/FINGERPRINT/  kernel  initramfs  manifest.json
+
+The fingerprint is the recipe's, so a changed recipe is another image. Package versions are not part
+of it: a refresh takes the newest and replaces the folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hil_agent import resources
+from hil_agent.errors import HostError
+from hil_agent.guest import cpio, modules
+from hil_agent.guest.catalogue import Recipe
+from hil_agent.guest.debian import Apt, Package, Progress, contents, read_member
+
+_MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "root", "bin", "sbin", "usr/bin", "usr/sbin")
+_UNFINISHED = ".unfinished-"
+
+
+class Input(BaseModel):
+    """A Debian package that went into an image."""
+
+    model_config = ConfigDict(frozen=True)
+
+    package: str
+    version: str
+    sha256: str
+
+
+class Output(BaseModel):
+    """A file of an image; its size in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    size: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What an image was made of, and when."""
+
+    model_config = ConfigDict(frozen=True)
+
+    guest: str
+    fingerprint: str
+    built: datetime
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GuestImage:
+    """A finished image in the cache."""
+
+    recipe: Recipe
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel, as Debian packs it."""
+        return self.folder / "kernel"
+
+    @property
+    def initramfs(self) -> Path:
+        """The initramfs: a newc cpio archive, not compressed, as that unpacks fastest."""
+        return self.folder / "initramfs"
+
+
+def cached(recipe: Recipe) -> GuestImage | None:
+    """The image of this recipe if it is in the cache, whole. Reads only the manifest and file sizes."""
+    folder = _folder(recipe)
+    try:
+        manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+        whole = all((folder / output.file).stat().st_size == output.size for output in manifest.outputs)
+    except (OSError, ValidationError):
+        return None
+    return GuestImage(recipe, folder, manifest) if whole else None
+
+
+def build(recipe: Recipe, progress: Progress, *, refresh: bool = False) -> GuestImage:
+    """The image of this recipe, from the cache or else made now.
+
+    One build at a time runs per user; a second one waits, and finds what the first has made.
+
+    Args:
+        recipe: What to make.
+        progress: Told what is being done.
+        refresh: Make it anew from the newest packages, even if it is in the cache.
+
+    Raises:
+        HostError: no apt, no network, no space, no permission, or a package is not as expected.
+    """
+    if not refresh and (image := cached(recipe)):
+        return image
+    cache = resources.cache_folder()
+    try:
+        with _lock(cache / "guests.lock", progress):
+            image = None if refresh else cached(recipe)
+            return image or _make(recipe, Apt(cache / "debian"), progress)
+    except OSError as error:
+        raise HostError(
+            f"cannot make the guest image {recipe.name}: {error.filename or cache}: {error.strerror}",
+            hint=f"it needs about 600 MB below {cache} while it is made, and 40 MB afterwards",
+        ) from error
+
+
+def _folder(recipe: Recipe) -> Path:
+    return resources.cache_folder() / "guests" / recipe.name / recipe.fingerprint()
+
+
+@contextmanager
+def _lock(path: Path, progress: Progress) -> Iterator[None]:
+    """Held until the block ends, or the process does."""
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another build to end", None)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _make(recipe: Recipe, apt: Apt, progress: Progress) -> GuestImage:
+    apt.update(progress)
+    names = [apt.concrete(recipe.description.kernel), *(each.name for each in recipe.description.packages)]
+    packages = apt.download(names, progress)
+    progress(f"packing {recipe.name}", None)
+    outputs = _pack(recipe, packages)
+
+    final = _folder(recipe)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    for left in final.parent.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=final.parent) as scratch:
+        manifest = Manifest(
+            guest=recipe.name,
+            fingerprint=recipe.fingerprint(),
+            built=datetime.now(UTC).replace(microsecond=0),
+            inputs=tuple(
+                Input(package=each.name, version=each.version, sha256=each.sha256)
+                for each in packages
+            ),
+            outputs=tuple(
+                Output(file=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+                for name, data in outputs.items()
+            ),
+        )
+        new, old = Path(scratch, "new"), Path(scratch, "old")
+        new.mkdir()
+        for name, data in outputs.items():
+            (new / name).write_bytes(data)
+        (new / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n")
+        if final.exists():
+            final.rename(old)
+        new.rename(final)
+    return GuestImage(recipe, final, manifest)
+
+
+def _pack(recipe: Recipe, packages: list[Package]) -> dict[str, bytes]:
+    """The files of an image, from its packages: the kernel's first, then the recipe's own."""
+    kernel_package, *others = packages
+    with contents(kernel_package) as files:
+        kernel = read_member(files, r"boot/vmlinuz-[^/]+")
+        loadable = modules.collect(files, recipe.description.modules)
+    entries = [cpio.directory(path) for path in _MOUNT_POINTS]
+    entries.append(cpio.character_device("dev/console", 5, 1))
+    for package, wanted in zip(others, recipe.description.packages, strict=True):
+        with contents(package) as files:
+            entries += [cpio.file(path, read_member(files, re.escape(path)), 0o755) for path in wanted.files]
+    entries += _module_entries(loadable)
+    entries += [cpio.file(path, data, _permissions(data)) for path, data in recipe.root.items()]
+    by_path = {entry.path: entry for entry in entries}  # the recipe's own files come last, and so win
+    return {"kernel": kernel, "initramfs": cpio.archive(by_path.values())}
+
+
+def _module_entries(loadable: list[modules.Module]) -> list[cpio.Entry]:
+    if not loadable:
+        return []
+    top = f"lib/modules/{loadable[0].release}"
+    return [
+        *(cpio.file(f"{top}/{module.path}", module.data) for module in loadable),
+        cpio.file(f"{top}/modules.dep", modules.dependency_index(loadable).encode()),
+        cpio.file(f"{top}/modules.alias", modules.alias_index(loadable).encode()),
+    ]
+
+
+def _permissions(data: bytes) -> int:
+    """Scripts are executable; told by their content, as a wheel does not keep permissions."""
+    return 0o755 if data.startswith(b"#!") else 0o644

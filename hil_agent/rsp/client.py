@@ -1,0 +1,453 @@
+"""A GDB remote protocol client: what a debugger can ask of a stub.
+
+Speaks all-stop mode to any stub. What a stub can do is found out by `Client.handshake`; what it cannot
+do is worked around where the protocol has an older way (``G`` for ``P``, ``M`` for ``X``, ``c`` for
+``vCont``), else refused with a clear error.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from enum import IntEnum
+from time import monotonic
+from types import TracebackType
+from typing import Final, Self
+
+from hil_agent.errors import ProtocolError, StateError, TargetTimeout, UsageError
+from hil_agent.rsp.description import AARCH64_CORE, TargetDescription
+from hil_agent.rsp.features import QUERY, Features
+from hil_agent.rsp.link import Link
+from hil_agent.rsp.packet import Control
+from hil_agent.rsp.registers import Registers, decode_value, encode_value
+from hil_agent.rsp.reply import (
+    RefusedError,
+    UnsupportedError,
+    check_answered,
+    check_done,
+    decode_hex,
+    unexpected,
+)
+from hil_agent.rsp.stop import StopReply
+from hil_agent.rsp.thread import ALL, ANY, ThreadId
+
+DEFAULT_TIMEOUT_S: Final = 5.0
+
+_MEMORY_HEADER: Final = 40  # "M", 64-bit address, ",", length, ":"
+_THREAD_LIMIT: Final = 4096
+_TEXT_LIMIT: Final = 1 << 20  # bytes of one annex, and of a monitor command's output
+_ADDRESS_SPACE: Final = 1 << 64
+
+
+class BreakpointKind(IntEnum):
+    """Kinds of breakpoint by their number in ``Z`` and ``z`` packets."""
+
+    SOFTWARE = 0
+    HARDWARE = 1
+    WRITE_WATCH = 2
+    READ_WATCH = 3
+    ACCESS_WATCH = 4
+
+
+class Client:
+    """A debugger's side of a connection to a stub. One thread owns it; every wait is bounded.
+
+    Where a method takes a thread, None stands for the thread that stopped last.
+
+    Args:
+        connection: a connected stream socket (unix or TCP); the client owns it from here on.
+        timeout_s: how long, in seconds, the stub may take for an exchange.
+        pipelining: whether requests may be sent without waiting for the replies to those before. Some
+            stubs on serial lines cannot take it.
+        description: the registers of the target, for stubs that describe none themselves.
+
+    Attributes:
+        features: what the stub can do; nothing until `handshake` has found out.
+        description: the registers of the target.
+        running: whether the target was resumed and its stop has not been seen yet.
+        stop: the latest stop reply; None until `handshake`.
+        thread: the thread that stopped last, if the stub ever named one.
+
+    Raises (every method that asks the stub for something):
+        LinkError: the connection broke.
+        TargetTimeout: no answer came in time.
+        RefusedError: the stub answered with an error.
+        UnsupportedError: the stub does not know the request.
+        ProtocolError: the stub talks nonsense.
+        StateError: the target is running.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        pipelining: bool = True,
+        description: TargetDescription = AARCH64_CORE,
+    ) -> None:
+        self.features = Features()
+        self.description = description
+        self.running = False
+        self.stop: StopReply | None = None
+        self.thread: ThreadId | None = None
+        self._link = Link(connection, timeout_s=timeout_s, pipelining=pipelining)
+        self._general: ThreadId | None = None  # what Hg has selected, where known
+        self._control: ThreadId | None = None  # what Hc has selected, where it was ever used
+        self._unchecked: deque[str] = deque()  # what `resume` asked for and has no answer to yet
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection. What the target does then is the stub's affair; see `detach`."""
+        self._link.close()
+
+    def fileno(self) -> int:
+        """For selectors: readable when `poll_stop` may have something to tell."""
+        return self._link.fileno()
+
+    def on_console(self, sink: Callable[[bytes], None]) -> None:
+        """Has the target's console output (``O`` packets) given to `sink` as it comes."""
+        self._link.on_console = sink
+
+    def handshake(self) -> Features:
+        """Finds out what the stub can do, reads the target description, and sees where the target stands.
+
+        QEMU removes all breakpoints on the ``?`` that this sends (``handle_target_halt``).
+        """
+        self.features = Features.parse(self._query_supported())
+        if self.features.no_ack:
+            check_done(self._ask(b"QStartNoAckMode"), "no-acknowledgement mode")
+            self._link.acknowledging = False
+        # gdbserver fails an assertion when asked for a description before a thread was selected.
+        self._ask(b"Hg" + ThreadId(ANY, ANY if self.features.multiprocess else None).encode())
+        if self.features.describes_registers:
+            described = TargetDescription.load(self._read_annex)
+            if described.registers:  # some stubs name the architecture and no more
+                self.description = described
+        first_register = min(register.number for register in self.description.registers.values())
+        # Only now: QEMU answers no 'p' before its description was read.
+        vcont, register, binary, physical, stop, current = self.exchange(
+            b"vCont?", b"p%x" % first_register, b"X0,0:", b"qqemu.PhyMemMode", b"?", b"qC"
+        )
+        self.features = replace(
+            self.features,
+            vcont=frozenset(vcont.decode("ascii", "replace").split(";")[1:]),
+            single_registers=register != b"",
+            binary_write=binary == b"OK",
+            physical_memory=physical in (b"0", b"1"),
+        )
+        if current.startswith(b"QC"):
+            self.thread = ThreadId.parse(current[2:])
+        self._note_stop(stop)
+        return self.features
+
+    def _query_supported(self) -> bytes:
+        reply = self._ask(QUERY)
+        if not StopReply.matches(reply):
+            return reply
+        # QEMU stops a running machine for a new client, and says so before it was asked anything.
+        answer = self._link.next_packet(self._link.timeout_s)
+        if answer is None:
+            raise TargetTimeout("the stub did not answer 'qSupported'")
+        return answer
+
+    def _read_annex(self, annex: str) -> bytes:
+        """One document of the target description."""
+        what = f"reading target description {annex!r}"
+        document = bytearray()
+        while True:
+            request = b"qXfer:features:read:%b:%x,%x" % (
+                annex.encode(),
+                len(document),
+                self.features.packet_size - 1,
+            )
+            reply = check_answered(self._ask(request), what)
+            document += reply[1:]
+            if reply[:1] == b"l":
+                return bytes(document)
+            if reply[:1] != b"m" or len(reply) == 1 or len(document) > _TEXT_LIMIT:
+                raise unexpected(reply, what)
+
+    def threads(self) -> list[ThreadId]:
+        """The target's threads: of a whole system, its vCPUs."""
+        reply = self._ask(b"qfThreadInfo")
+        if not reply:
+            return [] if self.thread is None else [self.thread]
+        found: list[ThreadId] = []
+        while reply[:1] == b"m" and len(found) < _THREAD_LIMIT:
+            found += map(ThreadId.parse, reply[1:].split(b","))
+            reply = self._ask(b"qsThreadInfo")
+        if reply != b"l":
+            raise unexpected(reply, "listing threads")
+        return found
+
+    def exchange(self, *requests: bytes) -> list[bytes]:
+        """Sends requests as they are, in one write where pipelining is on, and returns their replies."""
+        if self.running:
+            raise StateError("the target is running", hint="Interrupt it first.")
+        return self._link.exchange(requests)
+
+    def _ask(self, request: bytes) -> bytes:
+        return self.exchange(request)[0]
+
+    def monitor(self, command: str) -> str:
+        """Has the stub carry out a command of its own (``qRcmd``) and returns what it printed."""
+        what = f"monitor command {command!r}"
+        output = bytearray()
+
+        def collect(text: bytes) -> None:
+            output.extend(text)
+            if len(output) > _TEXT_LIMIT:
+                raise ProtocolError(f"{what} printed more than {_TEXT_LIMIT} bytes")
+
+        sink, self._link.on_console = self._link.on_console, collect
+        try:
+            reply = self._ask(b"qRcmd," + command.encode().hex().encode())
+        finally:
+            self._link.on_console = sink
+        if reply != b"OK":
+            output += decode_hex(reply, what)
+        return output.decode(errors="replace")
+
+    def detach(self) -> None:
+        """Lets the target go on without a debugger, and closes the connection."""
+        request = b"D"
+        if self.features.multiprocess and self.thread is not None and self.thread.pid is not None:
+            request += b";%x" % self.thread.pid
+        check_done(self._ask(request), "detaching")
+        self.close()
+
+    def read_registers(self, thread: ThreadId | None = None) -> Registers:
+        """The registers that come in one go (``g``): of AArch64 the core ones, at least."""
+        self._select(thread)
+        return Registers(self.description, check_answered(self._ask(b"g"), "reading all registers"))
+
+    def read_register(self, name: str, thread: ThreadId | None = None) -> int:
+        """One register, also such as ``g`` does not carry.
+
+        Raises:
+            UsageError: the target has no register of that name.
+            UnavailableError: the stub does not have its value.
+        """
+        register = self.description[name]
+        if not self.features.single_registers:
+            return self.read_registers(thread)[name]
+        self._select(thread)
+        return decode_value(register, self._ask(b"p%x" % register.number))
+
+    def write_registers(
+        self, values: Mapping[str, int], thread: ThreadId | None = None, *, verify: bool = False
+    ) -> None:
+        """Writes registers by name.
+
+        Args:
+            values: what to write, checked for width before anything is written.
+            thread: whose registers.
+            verify: read them back. QEMU answers ``OK`` for system registers and writes none of them.
+
+        Raises:
+            UsageError: the target has no such register, or a value does not fit.
+            ProtocolError: with `verify`, when a register has another value afterwards.
+        """
+        self._select(thread)
+        writes = self._register_writes(values)
+        for (what, _), reply in zip(writes, self.exchange(*(request for _, request in writes)), strict=True):
+            check_done(reply, what)
+        for name, value in values.items() if verify else ():
+            found = self.read_register(name, thread)
+            if found != value:
+                raise ProtocolError(f"register {name} holds {found:#x} after {value:#x} was written to it")
+
+    def _register_writes(self, values: Mapping[str, int]) -> list[tuple[str, bytes]]:
+        """Each request that writes `values` to the selected thread, with what it does in words."""
+        if not self.features.single_registers:
+            return [("writing all registers", self.read_registers(self._general).with_values(values))]
+        writes = []
+        for name, value in values.items():
+            register = self.description[name]
+            request = b"P%x=%b" % (register.number, encode_value(register, value))
+            writes.append((f"writing register {name}", request))
+        return writes
+
+    def _select(self, thread: ThreadId | None) -> None:
+        """Makes `thread` the one that requests are about; asks the stub only if it is not already."""
+        wanted = thread or self.thread
+        if wanted is not None and wanted != self._general:
+            check_done(self._ask(b"Hg" + wanted.encode()), f"selecting thread {wanted}")
+            self._general = wanted
+
+    def read_memory(self, address: int, length: int, *, physical: bool = False) -> bytes:
+        """Reads `length` bytes at a 64-bit address, virtual as the current thread sees it, or physical.
+
+        Raises:
+            RefusedError: not all of it could be read.
+        """
+        pieces = self._pieces(address, length)
+        replies = self._access([b"m%x,%x" % piece for piece in pieces], physical=physical)
+        data = bytearray()
+        for (start, size), reply in zip(pieces, replies, strict=True):
+            what = f"reading {size} bytes at {start:#x}"
+            part = decode_hex(reply, what)
+            if len(part) != size:
+                raise RefusedError(f"the stub gave {len(part)} bytes for {what}")
+            data += part
+        return bytes(data)
+
+    def write_memory(
+        self, address: int, data: bytes, *, physical: bool = False, verify: bool = False
+    ) -> None:
+        """Writes bytes at a 64-bit address, virtual as the current thread sees it, or physical.
+
+        Args:
+            address: of the first byte.
+            data: what to write.
+            physical: whether the address is physical (QEMU only).
+            verify: read it back; QEMU answers ``OK`` for a write to ROM.
+
+        Raises:
+            RefusedError: not all of it could be written.
+            ProtocolError: with `verify`, when the memory holds something else afterwards.
+        """
+        pieces = self._pieces(address, len(data))
+        requests = []
+        for start, size in pieces:
+            part = data[start - address : start - address + size]
+            if self.features.binary_write:
+                requests.append(b"X%x,%x:%b" % (start, size, part))
+            else:
+                requests.append(b"M%x,%x:%b" % (start, size, part.hex().encode()))
+        replies = self._access(requests, physical=physical)
+        for (start, size), reply in zip(pieces, replies, strict=True):
+            check_done(reply, f"writing {size} bytes at {start:#x}")
+        if verify and self.read_memory(address, len(data), physical=physical) != data:
+            raise ProtocolError(f"memory at {address:#x} does not hold the {len(data)} bytes written to it")
+
+    def _access(self, requests: list[bytes], *, physical: bool) -> list[bytes]:
+        if not physical:
+            return self.exchange(*requests)
+        if not self.features.physical_memory:
+            raise UnsupportedError("the stub does not support access by physical address")
+        on, *replies, off = self.exchange(b"Qqemu.PhyMemMode:1", *requests, b"Qqemu.PhyMemMode:0")
+        check_done(on, "switching to physical addresses")
+        check_done(off, "switching back to virtual addresses")
+        return replies
+
+    def _pieces(self, address: int, length: int) -> list[tuple[int, int]]:
+        """Cuts a range into (address, length) that fit one packet each, in hexadecimal or escaped."""
+        end = address + length
+        if not 0 <= address <= end <= _ADDRESS_SPACE:
+            raise UsageError(f"{length} bytes at {address:#x} are not within the 64-bit address space")
+        size = (self.features.packet_size - _MEMORY_HEADER) // 2
+        return [(start, min(size, end - start)) for start in range(address, end, size)]
+
+    def insert_breakpoint(self, kind: BreakpointKind, address: int, length: int = 4) -> None:
+        """Sets a breakpoint or watchpoint for all threads.
+
+        Args:
+            kind: which.
+            address: 64-bit virtual address.
+            length: bytes of the instruction (4 on AArch64) or of the data that is watched.
+        """
+        self._breakpoint(b"Z", kind, address, length)
+
+    def remove_breakpoint(self, kind: BreakpointKind, address: int, length: int = 4) -> None:
+        """Takes back what `insert_breakpoint` has set with the same arguments."""
+        self._breakpoint(b"z", kind, address, length)
+
+    def _breakpoint(self, letter: bytes, kind: BreakpointKind, address: int, length: int) -> None:
+        verb = "inserting" if letter == b"Z" else "removing"
+        name = kind.name.lower().replace("_", " ")
+        check_done(
+            self._ask(b"%b%d,%x,%x" % (letter, kind, address, length)), f"{verb} {name} point at {address:#x}"
+        )
+
+    def resume(
+        self,
+        thread: ThreadId | None = None,
+        *,
+        step: bool = False,
+        writes: Mapping[str, int] | None = None,
+    ) -> None:
+        """Writes registers and lets the target go, all in one write and without waiting.
+
+        Whether the register writes succeeded is checked when the stub is next heard: `poll_stop` or
+        `wait_stop` then raise RefusedError, while the target is running. Without pipelining, or where the
+        stub cannot write single registers, they are checked before it goes.
+
+        Args:
+            thread: the only one to go; all go when it is None.
+            step: execute a single instruction, of `thread` or of the thread that stopped, and no other.
+            writes: registers to write first, to `thread` or to the thread that stopped.
+        """
+        if self.running:
+            raise StateError("the target is running already")
+        run = self._run_request(thread, step=step)
+        pending: list[tuple[str, bytes]] = []
+        if writes:
+            if self._link.pipelining:
+                self._select(thread)
+                pending = self._register_writes(writes)
+            else:
+                self.write_registers(writes, thread)
+        self._link.send([*(request for _, request in pending), run])
+        self._unchecked.extend(what for what, _ in pending)
+        self.running = True
+
+    def _run_request(self, thread: ThreadId | None, *, step: bool) -> bytes:
+        action = "s" if step else "c"
+        subject = thread or (self.thread if step else None)
+        if action in self.features.vcont:
+            return f"vCont;{action}".encode() if subject is None else f"vCont;{action}:{subject}".encode()
+        subject = thread or (None if self._control is None else ThreadId(ALL))
+        if subject != self._control:
+            check_done(self._ask(f"Hc{subject}".encode()), f"choosing thread {subject} to run")
+            self._control = subject
+        return action.encode()
+
+    def poll_stop(self) -> StopReply | None:
+        """The stop reply, if it has arrived; for use when `fileno` is readable. Never waits."""
+        return self._next_stop(0)
+
+    def wait_stop(self, timeout_s: float) -> StopReply:
+        """Waits for the stop reply.
+
+        Raises:
+            TargetTimeout: the target still ran after `timeout_s` seconds; it runs on.
+        """
+        stop = self._next_stop(timeout_s)
+        if stop is None:
+            raise TargetTimeout(f"the target has not stopped within {timeout_s:g} s")
+        return stop
+
+    def _next_stop(self, timeout_s: float) -> StopReply | None:
+        if not self.running:
+            raise StateError("the target is not running")
+        deadline = monotonic() + timeout_s
+        while (packet := self._link.next_packet(deadline - monotonic())) is not None:
+            if not self._unchecked:
+                self.running = False
+                return self._note_stop(check_answered(packet, "resuming"))
+            check_done(packet, self._unchecked.popleft())
+        return None
+
+    def _note_stop(self, payload: bytes) -> StopReply:
+        stop = StopReply.parse(payload)
+        self.stop = stop
+        if stop.thread is not None:
+            # A stub goes on with the thread that it has just reported; gdb relies on that, too.
+            self.thread = self._general = stop.thread
+        return stop
+
+    def interrupt(self) -> None:
+        """Asks the stub to stop the target; the stop reply tells when it has."""
+        if not self.running:
+            raise StateError("the target is not running")
+        self._link.send_raw(Control.INTERRUPT.value)

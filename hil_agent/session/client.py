@@ -1,0 +1,351 @@
+"""The Python API of a live session; the command line uses nothing else.
+
+Every call is a connection of its own, so that one thread can wait for a command in the guest while
+another resumes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import select
+import socket
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from hil_agent.errors import FileError, HostError, LinkError, ProtocolError
+from hil_agent.session.folder import SessionFolder
+from hil_agent.session.protocol import PROTOCOL, Json, decode, decode_error, encode
+from hil_agent.session.state import State
+
+DEFAULT_SUSPEND = "echo mem > /sys/power/state"
+_GRACE_S = 10.0
+
+
+class _Document(BaseModel):
+    """JSON of docs/cli.md: fields may be added to it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Cpu(_Document):
+    """One vCPU: its index, MPIDR affinity and power."""
+
+    cpu: int
+    mpidr: str
+    power: Literal["on", "on_pending", "off", "suspended"]
+
+
+class Context(_Document):
+    """The resume context that SYSTEM_SUSPEND left behind; ``since_s``: seconds it has been held."""
+
+    entry_point: str
+    context_id: str
+    cpu: int
+    width: int
+    since_s: float
+
+
+class Status(_Document):
+    """What ``hil-agent status --json`` prints."""
+
+    name: str
+    board: str
+    guest: str
+    state: State
+    reason: str | None = None
+    profile: str
+    trap: str
+    cpus: tuple[Cpu, ...]
+    context: Context | None
+    suspends: int
+    resumes: int
+    calls: int
+    uptime_s: float
+    gdb: str | None
+    console_log: Path
+    pid: int | None
+    target_pid: int | None
+
+
+class TraceRecord(_Document):
+    """One trapped call, as ``hil-agent trace --json`` prints it."""
+
+    seq: int
+    time_s: float
+    cpu: int
+    conduit: Literal["hvc", "smc"]
+    function: str
+    function_id: str
+    args: tuple[str, ...]
+    result: str | None
+    value: str | None
+    handling_us: float
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """What a command in the guest said and how it ended.
+
+    Attributes:
+        output: standard output and standard error together, as bytes.
+        status: exit status, 128 + N after signal N.
+    """
+
+    output: bytes
+    status: int
+
+    @property
+    def text(self) -> str:
+        """The output as text, without white space at its end."""
+        return self.output.decode(errors="replace").rstrip()
+
+
+class Session:
+    """A live session. As a context manager it destroys the session at the end.
+
+    Raises, from every method:
+        NotFoundError: the session is gone.
+        LinkError: its process died.
+    """
+
+    def __init__(self, folder: SessionFolder) -> None:
+        self.folder = folder
+
+    @classmethod
+    def find(cls, name: str) -> Self:
+        """The session of that name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return cls(SessionFolder.find(name))
+
+    @property
+    def name(self) -> str:
+        """The session's name."""
+        return self.folder.name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.destroy()
+
+    def status(self) -> Status:
+        """Everything about the session; of one whose process died, what is known of it."""
+        try:
+            return Status.model_validate(self._ask("status"))
+        except LinkError as error:
+            plan = self._plan()
+            return Status(
+                name=self.name,
+                board=plan["board"]["name"],
+                guest=plan["guest"]["name"],
+                state=State.CRASHED,
+                reason=error.message,
+                profile=plan["board"]["profile"],
+                trap=plan["board"]["trap"],
+                cpus=(),
+                context=None,
+                suspends=0,
+                resumes=0,
+                calls=0,
+                uptime_s=0.0,
+                gdb=None,
+                console_log=self.folder.console_log,
+                pid=None,
+                target_pid=None,
+            )
+
+    def exec(self, command: str, *, timeout_s: float = 60.0) -> ExecResult:
+        """Runs a shell command in the guest.
+
+        Args:
+            command: for the guest's POSIX shell; its standard input is empty.
+            timeout_s: seconds that it has; then it is interrupted.
+
+        Raises:
+            TargetTimeout: it did not end in time.
+            GuestError: the guest crashed meanwhile, or has no shell.
+        """
+        result = self._ask("exec", command=command, timeout_s=timeout_s)
+        return ExecResult(base64.b64decode(result["output"]), result["status"])
+
+    def push(self, source: Path | str, destination: str, *, timeout_s: float = 300.0) -> None:
+        """Copies a file into the guest, permissions included.
+
+        Raises:
+            FileError: the source cannot be read.
+            GuestError: the guest cannot write it.
+        """
+        source = Path(source)
+        try:
+            data, mode = source.read_bytes(), source.stat().st_mode & 0o777
+        except OSError as error:
+            raise FileError(f"cannot be read: {error.strerror}", path=source) from error
+        encoded = base64.b64encode(data).decode()
+        self._ask("push", data=encoded, destination=destination, mode=mode, timeout_s=timeout_s)
+
+    def pull(self, source: str, destination: Path | str, *, timeout_s: float = 300.0) -> None:
+        """Copies a file out of the guest; the destination appears whole or not at all.
+
+        Raises:
+            GuestError: the guest cannot read it.
+            FileError: the destination cannot be written.
+        """
+        data = base64.b64decode(self._ask("pull", source=source, timeout_s=timeout_s))
+        destination = Path(destination)
+        if destination.is_dir():
+            destination /= Path(source).name
+        partial = destination.with_name(f".{destination.name}.{os.getpid()}")
+        try:
+            partial.write_bytes(data)
+            partial.replace(destination)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise FileError(f"cannot be written: {error.strerror}", path=destination) from error
+
+    def suspend(self, command: str = DEFAULT_SUSPEND, *, timeout_s: float = 60.0) -> Context:
+        """Has the guest suspend; returns when SYSTEM_SUSPEND was trapped and accepted.
+
+        Args:
+            command: what to run in the guest; it ends only after the resume.
+            timeout_s: seconds until then.
+
+        Raises:
+            GuestError: the command ended without a suspend: the guest refused.
+            StateError: the guest is suspended already.
+            TargetTimeout: neither happened in time.
+        """
+        return Context.model_validate(self._ask("suspend", command=command, timeout_s=timeout_s))
+
+    def resume(self) -> None:
+        """Resumes the guest; returns when the vCPU has left EL2 for the entry point.
+
+        Raises:
+            StateError: the guest is not suspended; nothing was changed.
+        """
+        self._ask("resume")
+
+    def wait(self, state: State, *, timeout_s: float = 60.0) -> None:
+        """Waits until the session is in a state.
+
+        Raises:
+            TargetTimeout: it was not in time.
+            GuestError: the guest has ended in another one.
+        """
+        self._ask("wait", state=state.value, timeout_s=timeout_s)
+
+    def settle(self, *, timeout_s: float = 60.0) -> ExecResult | None:
+        """Waits for the command that :meth:`suspend` started, which ends after the resume.
+
+        Returns:
+            what it said and its exit status; None if there was none.
+        """
+        result = self._ask("settle", timeout_s=timeout_s)
+        return ExecResult(base64.b64decode(result["output"]), result["status"]) if result else None
+
+    def context(self) -> Context | None:
+        """The resume context; None if the guest is not suspended."""
+        return self.status().context
+
+    def clear_context(self) -> None:
+        """Drops the resume context: the next resume returns from the call instead.
+
+        Raises:
+            StateError: there is none.
+        """
+        self._ask("clear_context")
+
+    def trace(self) -> list[TraceRecord]:
+        """Every trapped call so far; of a very long session the newest hundred thousand."""
+        return [TraceRecord.model_validate(item) for item in self._stream("trace", follow=False)]
+
+    def follow(self) -> Iterator[TraceRecord]:
+        """Every trapped call so far and from now on, until the session ends."""
+        for item in self._stream("trace", follow=True):
+            yield TraceRecord.model_validate(item)
+
+    def reset(self, *, timeout_s: float = 60.0) -> None:
+        """Resets the machine, and waits until the guest is up again."""
+        self._ask("reset", timeout_s=timeout_s)
+
+    def destroy(self) -> None:
+        """Ends the session and removes all that it left, whatever state it is in. Twice does no harm."""
+        pid = self.folder.pid()
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process = os.pidfd_open(pid)
+                try:
+                    with contextlib.suppress(LinkError, ProtocolError):
+                        self._ask("destroy")
+                    if not select.select([process], [], [], _GRACE_S)[0]:
+                        self.folder.kill()
+                        select.select([process], [], [])
+                finally:
+                    os.close(process)
+        self.folder.remove()
+
+    # ------------------------------------------------------------------------- within
+
+    def _ask(self, method: str, **params: Json) -> Json:
+        """The result of a method that streams nothing."""
+        stream = self._stream(method, **params)
+        while True:
+            try:
+                next(stream)
+            except StopIteration as end:
+                return end.value
+
+    def _stream(self, method: str, **params: Json) -> Generator[Json, None, Json]:
+        """Yields the items of a method, and returns its result."""
+        with self._connect() as connection, connection.makefile("rb") as lines:
+            greeting = self._line(lines.readline())
+            if greeting.get("protocol") != PROTOCOL:
+                raise ProtocolError(
+                    f"session {self.name} speaks version {greeting.get('protocol')} of the control protocol, "
+                    f"not {PROTOCOL}",
+                    hint="it was booted by another version of hil-agent: use that one",
+                )
+            connection.sendall(encode({"id": 1, "method": method, "params": params}))
+            while True:
+                message = self._line(lines.readline())
+                if "error" in message:
+                    raise decode_error(message["error"])
+                if "item" not in message:
+                    return message.get("result")
+                yield message["item"]
+
+    def _connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(self.folder.control_socket))
+        except OSError as error:
+            connection.close()
+            SessionFolder.find(self.name)  # gone altogether?
+            raise self._lost() from error
+        return connection
+
+    def _line(self, line: bytes) -> dict[str, Json]:
+        if not line.endswith(b"\n"):
+            raise self._lost()
+        return decode(line)
+
+    def _lost(self) -> LinkError:
+        return LinkError(
+            f"the process of session {self.name} is gone", hint=f"hil-agent destroy {self.name} removes what is left"
+        )
+
+    def _plan(self) -> Json:
+        try:
+            return decode(self.folder.plan.read_bytes())
+        except OSError as error:
+            raise HostError(f"{self.folder.plan}: {error.strerror}") from error

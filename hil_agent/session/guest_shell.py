@@ -1,0 +1,125 @@
+"""The guest's shell, shared by all who want to run something in it: one at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hil_agent.console import Cancellation, Cancelled, ConsoleHub, Result, Shell
+from hil_agent.errors import GuestError, HilAgentError, LinkError, StateError, TargetTimeout
+from hil_agent.session.state import FINAL, State, StateCell
+
+_NO_LIMIT_S = 7 * 24 * 3600.0
+
+
+class Background:
+    """A command that runs on while nobody waits: what has the guest suspend ends only after the resume."""
+
+    def __init__(self) -> None:
+        self.cancel = Cancellation()
+        self._over = threading.Event()
+        self._result: Result | None = None
+        self._error: HilAgentError | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._over.is_set()
+
+    def run(self, command: Callable[[], Result]) -> None:
+        """Runs it; in a thread of its own."""
+        try:
+            self._result = command()
+        except HilAgentError as error:
+            self._error = error
+        finally:
+            self._over.set()
+
+    def result(self) -> Result:
+        """How it ended.
+
+        Raises:
+            HilAgentError: it did not end by itself.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._result is None:
+            raise StateError("the command has not ended")
+        return self._result
+
+
+class GuestShell:
+    """Runs commands one after another, on a client of the console for each.
+
+    Args:
+        hub: the guest's console.
+        cell: the session's state, which is told when a background command ends.
+    """
+
+    def __init__(self, hub: ConsoleHub, cell: StateCell) -> None:
+        self._hub = hub
+        self._cell = cell
+        self._turn = threading.Lock()
+        self._current: Cancellation | None = None
+
+    @contextmanager
+    def take(self, timeout_s: float, cancel: Cancellation) -> Iterator[Shell]:
+        """The shell, for one command.
+
+        Args:
+            timeout_s: seconds to wait for others to be done with it.
+            cancel: what will call the command off.
+
+        Raises:
+            StateError: the guest cannot run anything now.
+            TargetTimeout: others were not done in time.
+        """
+        if not self._turn.acquire(timeout=timeout_s):
+            raise TargetTimeout(f"the guest's shell was busy with another command for {timeout_s:g} s")
+        try:
+            self._check(cancel)
+            self._current = cancel
+            with self._hub.attach() as stream:
+                yield Shell(stream)
+        except (LinkError, Cancelled) as error:
+            if self._cell.state in FINAL:
+                raise GuestError(f"the guest is {self._cell.state}{self._because()}") from error
+            raise
+        finally:
+            self._current = None
+            self._turn.release()
+
+    def start(self, command: str) -> Background:
+        """Starts a command that nobody waits for yet."""
+        background = Background()
+
+        def run() -> Result:
+            with self.take(_NO_LIMIT_S, background.cancel) as shell:
+                return shell.exec(command, _NO_LIMIT_S, cancel=background.cancel)
+
+        def thread() -> None:
+            background.run(run)
+            self._cell.wake_waiters()
+
+        threading.Thread(target=thread, name="background command", daemon=True).start()
+        return background
+
+    def abort(self) -> None:
+        """Calls off what runs: the guest has ended."""
+        current = self._current
+        if current is not None:
+            current.set()
+
+    def _check(self, cancel: Cancellation) -> None:
+        state = self._cell.state
+        if state in FINAL or state is State.SUSPENDED:
+            raise StateError(f"the guest is {state}{self._because()}", hint=_HINTS.get(state))
+        if cancel.is_set():
+            raise Cancelled("nobody waits for this command any more")
+
+    def _because(self) -> str:
+        return f": {self._cell.reason}" if self._cell.reason else ""
+
+
+_HINTS = {State.SUSPENDED: "hil-agent resume", State.OFF: "hil-agent reset"}

@@ -1,0 +1,82 @@
+"""Starts a session: its folder, its process, and the wait until the guest is up.
+
+Until the guest is up the session belongs to whoever boots it: if that process ends, for whatever
+reason, the session ends too and leaves nothing behind. A socket pair that only the two hold tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+
+from hil_agent.errors import HostError, LinkError
+from hil_agent.session.client import Session
+from hil_agent.session.folder import SessionFolder
+from hil_agent.session.plan import BootPlan
+from hil_agent.session.protocol import decode_error
+from hil_agent.session.state import State
+
+RELEASE = b"release\n"
+"""Said to the session when it is on its own."""
+
+
+def boot(plan: BootPlan, *, wait: bool = True) -> Session:
+    """Boots a guest.
+
+    Args:
+        plan: what, and on what.
+        wait: until the guest is up; else only until the machine runs.
+
+    Raises:
+        UsageError: the plan cannot be carried out as it is; nothing is left behind.
+        HostError: this host lacks something.
+        TargetError: the guest did not come up; nothing is left behind.
+    """
+    folder = SessionFolder.create(plan.name)
+    session = Session(folder)
+    ours, theirs = socket.socketpair()
+    with ours:
+        try:
+            with theirs:
+                _start(folder, plan, theirs)
+            _wait_started(folder, ours)
+            if wait:
+                session.wait(State.RUNNING, timeout_s=plan.board.timeout_s)
+            ours.sendall(RELEASE)
+        except BaseException:
+            ours.close()
+            session.destroy()
+            raise
+    return session
+
+
+def _start(folder: SessionFolder, plan: BootPlan, owner: socket.socket) -> None:
+    try:
+        folder.plan.write_text(plan.model_dump_json(indent=2))
+        with folder.session_log.open("wb") as log:
+            subprocess.Popen(
+                [sys.executable, "-m", "hil_agent.session", str(folder.path), str(owner.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[owner.fileno()],
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise HostError(f"the session's process cannot be started: {error}") from error
+
+
+def _wait_started(folder: SessionFolder, ours: socket.socket) -> None:
+    """Waits until the session says that it runs, or why not."""
+    with ours.makefile("rb") as lines:
+        said = lines.readline()
+    if not said:
+        with contextlib.suppress(OSError):
+            said = folder.session_log.read_bytes()[-2000:]
+        raise LinkError(f"the session's process ended at once: {said.decode(errors='replace').strip()}")
+    answer = json.loads(said)
+    if "error" in answer:
+        raise decode_error(answer["error"])

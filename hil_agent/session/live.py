@@ -1,0 +1,229 @@
+"""A session from within: everything that belongs to one live guest, held together."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Self
+
+from hil_agent.console import Cancellation, Cancelled, ConsoleHub
+from hil_agent.el2 import El2TrapSource, Monitor
+from hil_agent.errors import FileError, LinkError, UsageError
+from hil_agent.guest.device_tree import MachineDescription, describe, patch
+from hil_agent.guest.kernel import recognise
+from hil_agent.guest.layout import Layout, plan_layout
+from hil_agent.psci import EntryState, VirtualPsci, get_profile
+from hil_agent.psci.entry import PSTATE_DAIF, PSTATE_EL1H, SCTLR_EL1_RESET
+from hil_agent.rsp import Client
+from hil_agent.session.control import ControlServer
+from hil_agent.session.events import Crashed, Entered, Event, Ready, SwitchedOff, WasReset
+from hil_agent.session.executor import Executor
+from hil_agent.session.folder import SessionFolder
+from hil_agent.session.guest_shell import GuestShell
+from hil_agent.session.journal import Journal
+from hil_agent.session.loop import TargetLoop
+from hil_agent.session.plan import BootPlan
+from hil_agent.session.service import Service
+from hil_agent.session.state import StateCell
+
+_log = logging.getLogger(__name__)
+
+_NO_LIMIT_S = 365 * 24 * 3600.0
+
+
+class LiveSession:
+    """Everything from the machine to the control socket; entering it starts the guest.
+
+    Args:
+        plan: what is booted.
+        folder: the session's folder.
+
+    Raises:
+        UsageError: the plan cannot be carried out.
+        HostError: this host lacks something.
+        TargetError: the machine does not start.
+    """
+
+    def __init__(self, plan: BootPlan, folder: SessionFolder) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._cell = StateCell()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def run(self) -> None:
+        """Serves the guest until :meth:`end`; in the thread that entered the session."""
+        self._loop.run()
+
+    def end(self) -> None:
+        """Has :meth:`run` return; from any thread or signal handler."""
+        self._loop.end()
+
+    def _start(self, stack: ExitStack) -> None:
+        plan, folder, board = self._plan, self._folder, self._plan.board
+        profile = get_profile(board.profile)
+        monitor = Monitor.load()
+        layout = _layout(plan, monitor)
+        entry = layout.monitor.start + monitor.labels["entry"]
+        journal = stack.enter_context(Journal(folder.journal))
+        machine = stack.enter_context(board.open(layout.blobs(folder.path), entry, folder.path))
+        hub = stack.enter_context(
+            ConsoleHub(
+                machine.connect_console(),
+                log_path=folder.console_log,
+                socket_path=folder.console_socket,
+                on_death=self._on_death,
+            )
+        )
+        client = stack.enter_context(Client(machine.connect_stub()))
+        client.handshake()
+        tree, description = _device_tree(plan, layout, client)
+        if description.gic is None:
+            raise UsageError("the device tree has no GICv2 or GICv3, which the EL2 monitor needs")
+        source = El2TrapSource(client, monitor, layout.monitor.start, description.gic, board.wake)
+        vpsci = VirtualPsci(
+            profile,
+            description.cpus,
+            [range(memory.start, memory.end) for memory in description.memory],
+            board.conduit,
+        )
+
+        def load() -> EntryState:
+            client.write_memory(layout.device_tree.start, tree)
+            return EntryState(
+                pc=layout.entry,
+                x0=layout.device_tree.start,
+                pstate=PSTATE_EL1H | PSTATE_DAIF,
+                system_registers={"SCTLR_EL1": SCTLR_EL1_RESET},
+            )
+
+        self._shell = GuestShell(hub, self._cell)
+        self._watch = _ReadyWatch(plan, hub, self._become_ready)
+        stack.callback(self._watch.stop)
+        self._executor = Executor(
+            client, source, vpsci, machine, load, (self._cell.apply, journal.apply, self._react)
+        )
+        self._loop = TargetLoop(client, self._executor, machine.last_words)
+        service = Service(
+            plan,
+            folder,
+            cell=self._cell,
+            journal=journal,
+            loop=self._loop,
+            executor=self._executor,
+            shell=self._shell,
+            machine_pid=lambda: machine.pid,
+        )
+        stack.enter_context(
+            ControlServer(folder.control_socket, plan.name, service.methods(), service.client_gone)
+        )
+        self._executor.start()
+        self._watch.start()
+
+    # -------------------------------------------------------------- what follows from events
+
+    def _react(self, event: Event) -> None:
+        match event:
+            case Entered(cpu=0) if self._plan.ready is None:
+                self._executor.tell(Ready())
+            case WasReset():
+                self._watch.start()
+            case SwitchedOff() | Crashed():
+                self._shell.abort()
+
+    def _on_death(self, report: str) -> None:
+        """The guest's kernel has said that it dies; in the console's thread."""
+        self._loop.submit(lambda: self._executor.tell(Crashed(report)))
+
+    def _become_ready(self) -> None:
+        self._loop.submit(lambda: self._executor.tell(Ready()))
+
+
+class _ReadyWatch:
+    """Waits for the sign on the console that a guest is up, once per boot, in a thread of its own."""
+
+    def __init__(self, plan: BootPlan, hub: ConsoleHub, found: Callable[[], None]) -> None:
+        self._pattern = None if plan.ready is None else re.compile(plan.ready.encode(), re.MULTILINE)
+        self._hub = hub
+        self._found = found
+        self._cancel: Cancellation | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Watches from here on; a watch that runs is ended."""
+        self.stop()
+        if self._pattern is not None:
+            self._cancel = Cancellation()
+            self._thread = threading.Thread(
+                target=self._run,
+                args=(self._pattern, self._hub.received, self._cancel),
+                name="ready",
+                daemon=True,
+            )
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ends a watch that runs."""
+        if self._cancel is not None and self._thread is not None:
+            self._cancel.set()
+            self._thread.join()
+            self._cancel.close()
+            self._cancel = None
+
+    def _run(self, pattern: re.Pattern[bytes], start: int, cancel: Cancellation) -> None:
+        try:
+            self._hub.wait_for(pattern, _NO_LIMIT_S, start=start, cancel=cancel)
+        except (Cancelled, LinkError) as error:
+            _log.info("the guest did not become ready: %s", error.message)
+        else:
+            self._found()
+
+
+def _layout(plan: BootPlan, monitor: Monitor) -> Layout:
+    guest = plan.guest
+    return plan_layout(
+        plan.board.ram,
+        recognise(guest.kernel, load_address=guest.load_address, entry=guest.entry),
+        monitor_size=monitor.region,
+        initramfs=guest.initramfs,
+        initrd_address=guest.initrd_address,
+    )
+
+
+def _device_tree(plan: BootPlan, layout: Layout, client: Client) -> tuple[bytes, MachineDescription]:
+    """The tree that the guest gets, and what machine it tells of.
+
+    The machine's own lies at the start of its memory; a user's takes its place.
+    """
+    given = plan.guest.device_tree
+    if given is None:
+        size = int.from_bytes(client.read_memory(layout.device_tree.start + 4, 4), "big")
+        original = client.read_memory(layout.device_tree.start, min(size, layout.device_tree.size))
+        path = "the device tree of the machine"
+    else:
+        try:
+            original, path = given.read_bytes(), str(given)
+        except OSError as error:
+            raise FileError(f"cannot be read: {error.strerror}", path=given) from error
+    patched = patch(
+        original,
+        conduit=plan.board.conduit,
+        monitor=layout.monitor,
+        bootargs=plan.guest.command_line,
+        initramfs=layout.initramfs,
+        path=path,
+    )
+    if len(patched) > layout.device_tree.size:
+        raise FileError(f"takes {len(patched)} bytes, of {layout.device_tree.size} that there are", path=path)
+    return patched, describe(patched, path)

@@ -1,0 +1,133 @@
+"""The loop of the one thread that owns a target.
+
+It waits for two things: the debug stub, whose stops go to the executor, and requests from other
+threads, most of which need the machine stopped for a moment.
+"""
+
+from __future__ import annotations
+
+import queue
+import selectors
+import socket
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from hil_agent.errors import HilAgentError, StateError, TargetError
+from hil_agent.rsp import Client
+from hil_agent.session.executor import Executor
+
+_INTERRUPT_TIMEOUT_S = 5.0
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class _Request(Generic[Result]):
+    action: Callable[[], Result]
+    future: Future[Result]
+    stopped: bool
+
+
+class TargetLoop:
+    """Owns a target until it is told to end.
+
+    Args:
+        client: the target's debug stub.
+        executor: what deals with its stops.
+        last_words: says how the target ended, when the stub is gone.
+    """
+
+    def __init__(self, client: Client, executor: Executor, last_words: Callable[[], str]) -> None:
+        self._client = client
+        self._executor = executor
+        self._last_words = last_words
+        self._requests: queue.SimpleQueue[_Request[Any]] = queue.SimpleQueue()
+        self._wakeup, self._waker = socket.socketpair()
+        self._wakeup.setblocking(False)
+        self._end = False
+
+    def submit(self, action: Callable[[], Result], *, stopped: bool = False) -> Future[Result]:
+        """Has the owner of the target do something; from any thread.
+
+        Args:
+            action: runs in the owner's thread.
+            stopped: the machine is stopped for it, and goes on after.
+        """
+        future: Future[Result] = Future()
+        self._requests.put(_Request(action, future, stopped))
+        self._waker.send(b"\0")
+        return future
+
+    def end(self) -> None:
+        """Has :meth:`run` return; from any thread or signal handler."""
+        self._end = True
+        self._waker.send(b"\0")
+
+    def run(self) -> None:
+        """Serves the target until :meth:`end`. The target's failures become events, and do not end it."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._client, selectors.EVENT_READ)
+            selector.register(self._wakeup, selectors.EVENT_READ)
+            while not self._end:
+                ready = {key.fileobj for key, _ in selector.select()}
+                if self._client in ready and not self._attend_stub():
+                    selector.unregister(self._client)
+                if self._wakeup in ready:
+                    self._wakeup.recv(4096)
+                    self._serve_requests()
+        self._refuse_requests()
+
+    def _attend_stub(self) -> bool:
+        """Deals with what the stub said; whether it can be listened to further."""
+        try:
+            stop = self._client.poll_stop()
+            if stop is not None:
+                self._executor.handle(stop)
+        except HilAgentError as error:
+            self._give_up(error)
+            return False
+        return True
+
+    def _give_up(self, error: HilAgentError) -> None:
+        reason = f"{self._last_words()} ({error.message})" if isinstance(error, TargetError) else str(error)
+        self._executor.crashed(reason)
+
+    def _serve_requests(self) -> None:
+        while not self._requests.empty():
+            request = self._requests.get()
+            if not request.future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = self._while_stopped(request.action) if request.stopped else request.action()
+            except HilAgentError as error:
+                request.future.set_exception(error)
+            else:
+                request.future.set_result(result)
+
+    def _while_stopped(self, action: Callable[[], Result]) -> Result:
+        self._stop()
+        try:
+            return action()
+        finally:
+            if not self._executor.ended:
+                self._client.resume()
+
+    def _stop(self) -> None:
+        """Stops the machine. A call that was trapped just then is answered on the way."""
+        if self._executor.ended:
+            raise StateError("the guest has ended")
+        if not self._client.running:
+            return
+        self._client.interrupt()
+        stop = self._client.wait_stop(_INTERRUPT_TIMEOUT_S)
+        self._executor.handle(stop, hold=True)
+
+    def _refuse_requests(self) -> None:
+        while not self._requests.empty():
+            request = self._requests.get()
+            if request.future.set_running_or_notify_cancel():
+                request.future.set_exception(StateError("the session is ending"))
+        self._wakeup.close()
+        self._waker.close()

@@ -1,0 +1,51 @@
+"""What a session is to boot: everything resolved, so that the session's process asks nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator
+
+from hil_agent.board.kinds import board_model
+from hil_agent.board.schema import Board
+
+
+def _of_its_kind(value: object, handler: ValidatorFunctionWrapHandler) -> Board:
+    """A board read back from JSON, as the model of its kind."""
+    if isinstance(value, dict) and isinstance(kind := value.get("kind"), str):
+        return board_model(kind).model_validate(value)
+    board: Board = handler(value)
+    return board
+
+
+AnyBoard = Annotated[SerializeAsAny[Board], WrapValidator(_of_its_kind)]
+
+
+class GuestFiles(BaseModel):
+    """The software to boot."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="The guest's name in the catalogue, or what stands for it")
+    kernel: Path = Field(description="arm64 Image, gzip of one, ELF, or a flat binary with a load address")
+    initramfs: Path | None = Field(default=None, description="Initial RAM file system")
+    command_line: str = Field(default="", description="Kernel command line")
+    device_tree: Path | None = Field(default=None, description="A device tree in place of the machine's own")
+    load_address: int | None = Field(default=None, description="Physical address of a flat binary")
+    entry: int | None = Field(default=None, description="Physical address of the first instruction")
+    initrd_address: int | None = Field(default=None, description="Physical address of the initramfs")
+
+
+class BootPlan(BaseModel):
+    """One session."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="Name of the session")
+    board: AnyBoard = Field(description="What it runs on, with the options of the command line applied")
+    guest: GuestFiles = Field(description="What is booted")
+    ready: str | None = Field(
+        default=None,
+        description="Regular expression on the console that says the guest is up; null: when it was entered",
+    )

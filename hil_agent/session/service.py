@@ -1,0 +1,225 @@
+"""What clients can ask of a session: the methods of the control protocol."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from hil_agent.console import Cancellation, Cancelled
+from hil_agent.errors import GuestError, StateError, UsageError
+from hil_agent.psci import VirtualPsci
+from hil_agent.session.control import Method
+from hil_agent.session.executor import Executor
+from hil_agent.session.folder import SessionFolder
+from hil_agent.session.guest_shell import Background, GuestShell
+from hil_agent.session.journal import Journal, News
+from hil_agent.session.loop import TargetLoop
+from hil_agent.session.plan import BootPlan
+from hil_agent.session.protocol import Json
+from hil_agent.session.state import State, StateCell
+
+_TARGET_TIMEOUT_S = 30.0
+_SHOWN = 500
+
+Result = TypeVar("Result")
+
+
+class Service:
+    """Every public method is one of the protocol; ``cancel`` is set when its client has gone."""
+
+    def __init__(
+        self,
+        plan: BootPlan,
+        folder: SessionFolder,
+        *,
+        cell: StateCell,
+        journal: Journal,
+        loop: TargetLoop,
+        executor: Executor,
+        shell: GuestShell,
+        machine_pid: Callable[[], int | None],
+    ) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._cell = cell
+        self._journal = journal
+        self._loop = loop
+        self._executor = executor
+        self._shell = shell
+        self._machine_pid = machine_pid
+        self._suspending: Background | None = None
+
+    def methods(self) -> Mapping[str, Method]:
+        """The methods by name."""
+        return {
+            "status": self.status,
+            "wait": self.wait,
+            "exec": self.exec,
+            "push": self.push,
+            "pull": self.pull,
+            "suspend": self.suspend,
+            "settle": self.settle,
+            "resume": self.resume,
+            "clear_context": self.clear_context,
+            "trace": self.trace,
+            "reset": self.reset,
+            "destroy": self.destroy,
+        }
+
+    def client_gone(self) -> None:
+        """Has all waits look whether they are still wanted."""
+        self._cell.wake_waiters()
+        self._journal.nudge()
+
+    def status(self, *, cancel: Cancellation) -> Json:
+        """Everything about the session."""
+        vpsci: VirtualPsci = self._executor.vpsci
+        return {
+            "name": self._plan.name,
+            "board": self._plan.board.name,
+            "guest": self._plan.guest.name,
+            "state": self._cell.state.value,
+            "reason": self._cell.reason,
+            "profile": self._plan.board.profile,
+            "trap": self._plan.board.trap.value,
+            "cpus": [
+                {"cpu": cpu, "mpidr": f"{mpidr:#x}", "power": power.value}
+                for cpu, (mpidr, power) in enumerate(zip(vpsci.mpidrs, vpsci.powers, strict=True))
+            ],
+            "context": self._context(),
+            "suspends": self._cell.suspends,
+            "resumes": self._cell.resumes,
+            "calls": self._cell.calls,
+            "uptime_s": round(self._journal.uptime_s, 3),
+            "gdb": None,
+            "console_log": str(self._folder.console_log),
+            "pid": os.getpid(),
+            "target_pid": self._machine_pid(),
+        }
+
+    def wait(self, *, state: str, timeout_s: float, cancel: Cancellation) -> None:
+        """Waits for a state."""
+        try:
+            wanted = State(state)
+        except ValueError:
+            raise UsageError(f"{state!r} is no state of a session") from None
+        self._wait(lambda: self._cell.state is wanted, timeout_s, f"state {wanted}", cancel)
+
+    def exec(self, *, command: str, timeout_s: float, cancel: Cancellation) -> Json:
+        """Runs a command in the guest."""
+        with self._shell.take(timeout_s, cancel) as shell:
+            result = shell.exec(command, timeout_s, cancel=cancel)
+        return {"output": base64.b64encode(result.stdout).decode(), "status": result.status}
+
+    def push(
+        self, *, data: str, destination: str, mode: int, timeout_s: float, cancel: Cancellation
+    ) -> None:
+        """Stores a file in the guest."""
+        with self._shell.take(timeout_s, cancel) as shell:
+            shell.push(base64.b64decode(data), destination, mode=mode, timeout_s=timeout_s)
+
+    def pull(self, *, source: str, timeout_s: float, cancel: Cancellation) -> str:
+        """Reads a file in the guest."""
+        with self._shell.take(timeout_s, cancel) as shell:
+            return base64.b64encode(shell.pull(source, timeout_s=timeout_s)).decode()
+
+    def suspend(self, *, command: str, timeout_s: float, cancel: Cancellation) -> Json:
+        """Has the guest suspend, and waits until SYSTEM_SUSPEND was accepted."""
+        if self._cell.state is State.SUSPENDED:
+            raise StateError("the guest is suspended already")
+        before = self._cell.suspends
+        background = self._suspending = self._shell.start(command)
+        try:
+            self._wait(
+                lambda: self._cell.suspends > before or background.over, timeout_s, "SYSTEM_SUSPEND", cancel
+            )
+        except BaseException:
+            background.cancel.set()
+            raise
+        context = self._cell.last_context
+        if self._cell.suspends == before or context is None:
+            raise self._refusal(command, background)
+        return {
+            "entry_point": f"{context.entry_point:#x}",
+            "context_id": f"{context.context_id:#x}",
+            "cpu": context.cpu,
+            "width": context.width.value,
+            "since_s": round(self._cell.suspended_for or 0.0, 6),
+        }
+
+    def settle(self, *, timeout_s: float, cancel: Cancellation) -> Json:
+        """Waits for the command of the last suspend to end."""
+        background = self._suspending
+        if background is None:
+            return None
+        self._wait(lambda: background.over, timeout_s, "the suspending command to end", cancel)
+        result = background.result()
+        return {"output": base64.b64encode(result.stdout).decode(), "status": result.status}
+
+    def resume(self, *, cancel: Cancellation) -> None:
+        """Resumes the guest."""
+        if self._cell.state is not State.SUSPENDED:
+            raise StateError(f"the guest is {self._cell.state}, not suspended")
+        self._with_target_stopped(self._executor.resume)
+
+    def clear_context(self, *, cancel: Cancellation) -> None:
+        """Drops the resume context."""
+        self._loop.submit(self._executor.vpsci.clear_context).result(_TARGET_TIMEOUT_S)
+
+    def trace(self, *, follow: bool, cancel: Cancellation) -> Iterator[Json]:
+        """Yields the calls so far and, if asked to follow, those that come."""
+        if not follow:
+            yield from self._journal.calls()
+            return
+        with self._journal.follow() as (so_far, news):
+            yield from so_far
+            while (record := news.get()) is not News.END:
+                if cancel.is_set():
+                    return
+                if record is not News.LOOK:
+                    yield record
+
+    def reset(self, *, timeout_s: float, cancel: Cancellation) -> None:
+        """Resets the machine and waits until the guest is up again."""
+        self._loop.submit(self._executor.reset, stopped=True).result(_TARGET_TIMEOUT_S)
+        self._wait(lambda: self._cell.state is State.RUNNING, timeout_s, "the guest to come up again", cancel)
+
+    def destroy(self, *, cancel: Cancellation) -> None:
+        """Ends the session."""
+        self._loop.end()
+
+    # ------------------------------------------------------------------------- within
+
+    def _wait(self, done: Callable[[], bool], timeout_s: float, what: str, cancel: Cancellation) -> None:
+        self._cell.wait_until(lambda: cancel.is_set() or done(), timeout_s, what)
+        if cancel.is_set():
+            raise Cancelled(f"nobody waits for {what} any more")
+
+    def _with_target_stopped(self, action: Callable[[], Result]) -> Result:
+        return self._loop.submit(action, stopped=True).result(_TARGET_TIMEOUT_S)
+
+    def _context(self) -> Json:
+        context, held = self._executor.vpsci.context, self._cell.suspended_for
+        if context is None or held is None:
+            return None
+        return {
+            "entry_point": f"{context.entry_point:#x}",
+            "context_id": f"{context.context_id:#x}",
+            "cpu": context.cpu,
+            "width": context.width.value,
+            "since_s": round(held, 6),
+        }
+
+    def _refusal(self, command: str, background: Background) -> GuestError:
+        """Why a command ended without the guest having suspended."""
+        result = background.result()
+        answers = [record["result"] for record in self._journal.calls() if record["function"] == "SYSTEM_SUSPEND"]
+        said = result.stdout.decode(errors="replace").strip()[-_SHOWN:]
+        return GuestError(
+            f"the guest did not suspend: {command!r} ended with status {result.status}"
+            + (f": {said}" if said else "")
+            + (f"; the last SYSTEM_SUSPEND was answered {answers[-1]}" if answers else "; no SYSTEM_SUSPEND was seen"),
+            hint="/sys/power/mem_sleep must say [deep]; see hil-agent trace and the guest's dmesg",
+        )

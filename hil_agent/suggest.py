@@ -1,0 +1,14 @@
+"""Hints for names that are not known."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def suggest(wrong: str, known: Iterable[str]) -> str:
+    """What was perhaps meant, and all that there is: the hint of an error about a wrong name."""
+    names = sorted(known)
+    close = difflib.get_close_matches(wrong, names, n=1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    return f"{meant}there is: {', '.join(names) or 'none'}"
