@@ -11,7 +11,7 @@ The Python API is :func:`boot`, which returns a :class:`Session`::
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hil_agent.api import boot
@@ -25,7 +25,7 @@ __all__ = ["Session", "State", "__version__", "boot"]
 _HOMES = {"boot": "api", "Session": "session.client", "State": "session.state"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Imports the API when it is first used: a command that needs little of it starts quickly."""
     if name in _HOMES:
         return getattr(import_module(f"hil_agent.{_HOMES[name]}"), name)

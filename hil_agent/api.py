@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TypedDict, Unpack
 
 from hil_agent.board.load import load_board
 from hil_agent.board.schema import Board
@@ -17,85 +18,87 @@ from hil_agent.session.client import Session
 from hil_agent.session.folder import SessionFolder
 from hil_agent.session.plan import BootPlan, GuestFiles
 
-DEFAULT_READY: Final = ""
-"""Stands for the guest's own sign of being up."""
+Progress = Callable[[str, float | None], None]
+"""Told what is being done, and which fraction of it, if that is known."""
 
-_PROMPT = r"(?m)^[^\r\n]{0,60}(?:[#$] |login: )(?:\x1b\[6n)?$"
+_PROMPT = r"^[^\r\n]{0,60}(?:[#$] |login: )(?:\x1b\[6n)?\Z"
 """How a Linux that we did not make is taken to be up: a shell's prompt, or a login's."""
 
-_LINUX = "console=ttyAMA0"
-
-Progress = Callable[[str, float | None], None]
+_LINUX_COMMAND_LINE = "console=ttyAMA0"
 
 
-def _silent(_step: str, _fraction: float | None) -> None:
-    """No progress is shown."""
+class GuestOptions(TypedDict, total=False):
+    """What is booted; without ``kernel`` a guest of the catalogue. ``None`` stands for: not given."""
+
+    guest: str | None
+    """Name in the catalogue; default: the board's guest."""
+    kernel: Path | None
+    """An arm64 Image (plain or gzip), an ELF file, or a flat binary."""
+    initramfs: Path | None
+    append: str | None
+    """Kernel command line; with a guest of the catalogue it is added to that guest's own."""
+    device_tree: Path | None
+    """Instead of the machine's own; what our vPSCI needs is patched into either."""
+    load_address: int | None
+    """Physical address of a flat binary."""
+    entry: int | None
+    """Physical address of the first instruction, if the kernel's file does not tell it right."""
+    initrd_address: int | None
+    """Physical address of the initramfs."""
+    ready: str | None
+    """Regular expression that matches on the console when the guest is up; default: the guest's own."""
+    progress: Progress
+    """Told how the making of a guest image goes."""
 
 
-def prepare(
-    board: str | Board = "qemu-virt",
-    *,
-    guest: str | None = None,
-    name: str | None = None,
-    kernel: Path | None = None,
-    initramfs: Path | None = None,
-    append: str | None = None,
-    device_tree: Path | None = None,
-    load_address: int | None = None,
-    entry: int | None = None,
-    initrd_address: int | None = None,
-    ready: str | None = DEFAULT_READY,
-    progress: Progress = _silent,
-    **overrides: Any,
-) -> BootPlan:
+class BootOptions(GuestOptions, total=False):
+    """Options of :func:`boot`; those that a board has too override it."""
+
+    name: str | None
+    """Of the session; default: the board's, with a number if that is taken."""
+    cpus: int | None
+    memory: str | None
+    """With its unit: ``512M``, ``2G``."""
+    cpu: str | None
+    """CPU model."""
+    gic_version: int | None
+    profile: str | None
+    """Whose vPSCI is imitated."""
+    trap: str | None
+    conduit: str | None
+    wake: str | None
+    """What may end a suspend: ``command,irq``."""
+    network: str | None
+    qemu_arg: tuple[str, ...] | None
+    timeout_s: float | None
+    """Seconds that the guest has to come up."""
+
+
+def prepare(board: str | Board = "qemu-virt", **options: Unpack[BootOptions]) -> BootPlan:
     """Works out what :func:`boot` is to do, and checks all that can be checked before; see there.
 
     Builds the guest's image if it is not in the cache.
     """
-    resolved = (load_board(board) if isinstance(board, str) else board).with_overrides(**overrides)
-    if kernel is None:
-        for option, value in (("--initrd", initramfs), ("--load-address", load_address), ("--entry", entry)):
-            if value is not None:
-                raise UsageError(f"{option} goes with --kernel")
-        recipe = catalogue.find(guest or resolved.guest)
-        made = image.build(recipe, progress)
-        files = GuestFiles(
-            name=recipe.name,
-            kernel=made.kernel,
-            initramfs=made.initramfs,
-            command_line=" ".join(filter(None, (recipe.description.command_line, append))),
-            device_tree=_absolute(device_tree),
-            initrd_address=initrd_address,
-        )
-        own_ready: str | None = recipe.description.ready
-    else:
-        if guest is not None:
-            raise UsageError("--guest and --kernel exclude each other")
-        recognised = recognise(kernel, load_address=load_address, entry=entry)
-        if initramfs is not None:
-            check_initramfs(initramfs)
-        linux = recognised.kind is KernelKind.IMAGE
-        files = GuestFiles(
-            name=kernel.name,
-            kernel=kernel.absolute(),
-            initramfs=_absolute(initramfs),
-            command_line=append if append is not None else _LINUX if linux else "",
-            device_tree=_absolute(device_tree),
-            load_address=load_address,
-            entry=entry,
-            initrd_address=initrd_address,
-        )
-        own_ready = _PROMPT if linux else None
+    about_board = {name: value for name, value in options.items() if name in _BOARD_OPTIONS}
+    resolved = (load_board(board) if isinstance(board, str) else board).with_overrides(**about_board)
+    kernel = options.get("kernel")
+    files, ready = _catalogued(resolved, options) if kernel is None else _given(kernel, options)
+    chosen = options.get("ready")
+    if chosen is not None:
+        _check_expression(chosen)
+    name = options.get("name")
     return BootPlan(
-        name=name if name is not None else _free_name(resolved.name),
+        name=_free_name(resolved.name) if name is None else name,
         board=resolved,
         guest=files,
-        ready=own_ready if ready == DEFAULT_READY else ready,
+        ready=ready if chosen is None else chosen,
     )
 
 
-def boot(board: str | Board = "qemu-virt", *, wait: bool = True, **options: Any) -> Session:
-    """Boots a guest and returns its session, which is destroyed when its ``with`` block ends::
+def boot(board: str | Board = "qemu-virt", *, wait: bool = True, **options: Unpack[BootOptions]) -> Session:
+    """Boots a guest and returns its session, which is destroyed when its ``with`` block ends.
+
+    ::
 
         with hil_agent.boot("qemu-virt", guest="linux-minimal", cpus=4) as session:
             session.suspend()
@@ -104,11 +107,7 @@ def boot(board: str | Board = "qemu-virt", *, wait: bool = True, **options: Any)
     Args:
         board: a name from ``hil-agent board list``, the path of a board file, or a board.
         wait: until the guest is up; else only until the machine runs.
-        **options: those of :func:`prepare`: ``guest``, ``name``, ``kernel``, ``initramfs``, ``append``,
-            ``device_tree``, ``load_address``, ``entry``, ``initrd_address`` (64-bit physical addresses),
-            ``ready`` (regular expression on the console; None: as soon as the guest is entered), ``progress``, and
-            any field of the board: ``cpus``, ``memory`` (``"1G"``), ``cpu``, ``gic_version``, ``profile``,
-            ``conduit``, ``wake``, ``network``, ``timeout_s`` ...
+        **options: see :class:`BootOptions`.
 
     Raises:
         UsageError: an option does not fit.
@@ -119,6 +118,64 @@ def boot(board: str | Board = "qemu-virt", *, wait: bool = True, **options: Any)
     return launch.boot(prepare(board, **options), wait=wait)
 
 
+_BOARD_OPTIONS = BootOptions.__annotations__.keys() - GuestOptions.__annotations__.keys() - {"name"}
+
+
+def _catalogued(board: Board, options: BootOptions) -> tuple[GuestFiles, str | None]:
+    """A guest of the catalogue, and how it says that it is up."""
+    for option, name in _WITH_KERNEL.items():
+        if options.get(option) is not None:
+            raise UsageError(f"{name} goes with --kernel")
+    recipe = catalogue.find(options.get("guest") or board.guest)
+    made = image.build(recipe, options.get("progress", _silent))
+    files = GuestFiles(
+        name=recipe.name,
+        kernel=made.kernel,
+        initramfs=made.initramfs,
+        command_line=" ".join(filter(None, (recipe.description.command_line, options.get("append")))),
+        device_tree=_absolute(options.get("device_tree")),
+        initrd_address=options.get("initrd_address"),
+    )
+    return files, recipe.description.ready
+
+
+def _given(kernel: Path, options: BootOptions) -> tuple[GuestFiles, str | None]:
+    """What the user gave as a kernel, and how it says that it is up, if it is a Linux."""
+    if options.get("guest") is not None:
+        raise UsageError("--guest and --kernel exclude each other")
+    initramfs = options.get("initramfs")
+    load_address, entry = options.get("load_address"), options.get("entry")
+    is_linux = recognise(kernel, load_address=load_address, entry=entry).kind is KernelKind.IMAGE
+    if initramfs is not None:
+        check_initramfs(initramfs)
+    append = options.get("append")
+    files = GuestFiles(
+        name=kernel.name,
+        kernel=kernel.absolute(),
+        initramfs=_absolute(initramfs),
+        command_line=append if append is not None else _LINUX_COMMAND_LINE if is_linux else "",
+        device_tree=_absolute(options.get("device_tree")),
+        load_address=load_address,
+        entry=entry,
+        initrd_address=options.get("initrd_address"),
+    )
+    return files, _PROMPT if is_linux else None
+
+
+_WITH_KERNEL = {"initramfs": "--initrd", "load_address": "--load-address", "entry": "--entry"}
+
+
+def _check_expression(ready: str) -> None:
+    try:
+        re.compile(ready)
+    except re.error as error:
+        raise UsageError(f"--until: {ready!r} is no regular expression: {error}") from error
+
+
+def _silent(_step: str, _fraction: float | None) -> None:
+    """No progress is shown."""
+
+
 def _absolute(path: Path | None) -> Path | None:
     return path.absolute() if path else None
 
@@ -126,9 +183,5 @@ def _absolute(path: Path | None) -> Path | None:
 def _free_name(base: str) -> str:
     """The board's name, with a number if there is such a session already."""
     taken = {folder.name for folder in SessionFolder.all()}
-    if base not in taken:
-        return base
-    number = 2
-    while f"{base}-{number}" in taken:
-        number += 1
-    return f"{base}-{number}"
+    names = (base if number == 1 else f"{base}-{number}" for number in range(1, len(taken) + 2))
+    return next(name for name in names if name not in taken)

@@ -78,7 +78,9 @@ class YamlDocument:
         return FileError(message, path=self.path, line=self._line(location), field=field or None, hint=hint)
 
     def _report(self, details: Sequence[ErrorDetails]) -> FileError:
-        first, *others = sorted(details, key=lambda detail: self._line(detail["loc"]))
+        # A field that is missing is often one that is misspelt elsewhere: what is there comes first.
+        order = sorted(details, key=lambda each: (each["type"] == "missing", self._line(each["loc"])))
+        first, *others = order
         also = [
             f"line {self._line(other['loc'])}: {'.'.join(map(str, other['loc']))}: {_explain(other)}"
             for other in others[:_MAX_REPORTED]

@@ -56,6 +56,11 @@ def test_a_missing_field_is_named_where_its_parent_stands(file: Path) -> None:
     assert (error.line, error.field) == (3, "cpus.0.model")
 
 
+def test_a_misspelt_field_is_named_before_the_one_that_is_missing_for_it(file: Path) -> None:
+    error = failure(file, "cpus: []\nnam: virt\n")
+    assert (error.line, error.field) == (2, "nam")
+
+
 def test_further_errors_follow_in_the_hint(file: Path) -> None:
     error = failure(file, "cpus: []\nname: [1]\nodd: 1\n")
     assert error.line == 2

@@ -7,8 +7,8 @@ exist yet, and no port anywhere. It starts stopped, at the EL2 monitor's entry.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,8 +21,9 @@ from qemu.qmp import QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
 from hil_agent.board.qemu_schema import Network, QemuBoard
-from hil_agent.errors import HostError, LinkError, TargetError, UsageError
+from hil_agent.errors import HilAgentError, HostError, LinkError, TargetError, UsageError
 from hil_agent.guest.layout import Blob
+from hil_agent.host import MINIMUM_QEMU, read_version, require
 
 _LAST_WORDS = 4096
 _TIMEOUT_S = 10.0
@@ -46,12 +47,12 @@ class QemuMachine:
         self._folder = folder
         self._log = folder / "qemu.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._qmp: QEMUMonitorProtocol | None = None
 
     def __enter__(self) -> Self:
+        program = require(self._board.qemu)
         with contextlib.ExitStack() as stack:
             listeners = {name: stack.enter_context(self._listen(name)) for name in ("gdb", "serial", "qmp")}
-            command = self._command({name: listener.fileno() for name, listener in listeners.items()})
+            command = self._command(program, {name: each.fileno() for name, each in listeners.items()})
             log = stack.enter_context(self._log.open("wb"))
             try:
                 self._process = subprocess.Popen(
@@ -65,7 +66,7 @@ class QemuMachine:
             except OSError as error:
                 raise HostError(f"{command[0]} cannot be started: {error.strerror}") from error
         try:
-            self._connect_qmp()
+            self._check_greeting(program)
         except BaseException:
             self._end()
             raise
@@ -104,16 +105,18 @@ class QemuMachine:
         Raises:
             LinkError: QEMU is gone or does not answer.
         """
-        qmp = self._qmp
-        if qmp is None:
-            raise LinkError(self.last_words())
+        qmp = QEMUMonitorProtocol(str(self._folder / "qmp.sock"))
+        qmp.settimeout(_TIMEOUT_S)
         try:
-            qmp.clear_events()
+            qmp.connect()
             qmp.cmd("system_reset")
             while (event := qmp.pull_event(wait=_TIMEOUT_S)) and event["event"] != "RESET":
                 continue
         except (QMPError, OSError) as error:
-            raise LinkError(f"QEMU does not reset the machine: {error}") from error
+            raise LinkError(f"QEMU does not reset the machine: {error}; {self.last_words()}") from error
+        finally:
+            qmp.close()
+            self._greeting()
 
     def last_words(self) -> str:
         """How QEMU ended and what it said last."""
@@ -132,15 +135,12 @@ class QemuMachine:
 
     # ------------------------------------------------------------------------- within
 
-    def _command(self, sockets: dict[str, int]) -> list[str]:
+    def _command(self, program: Path, sockets: dict[str, int]) -> list[str]:
         board = self._board
-        qemu = shutil.which(board.qemu)
-        if qemu is None:
-            raise HostError(f"{board.qemu} is not installed", hint="apt-get install qemu-system-arm")
         machine = f"virt,virtualization=on,gic-version={board.gic_version}"
         return [
-            *_dies_with_us(),
-            qemu,
+            # A QEMU whose session was killed holds a guest that nobody answers: the kernel ends it.
+            *(str(require("setpriv")), "--pdeathsig", "KILL", "--", str(program)),
             *(
                 "-name",
                 f"hil-agent-{self._folder.name}",
@@ -182,19 +182,35 @@ class QemuMachine:
             listener.listen(1)
             yield listener
 
-    def _connect_qmp(self) -> None:
-        qmp = QEMUMonitorProtocol(str(self._folder / "qmp.sock"))
-        qmp.settimeout(_TIMEOUT_S)
-        try:
-            qmp.connect()
-        except (QMPError, OSError, TimeoutError) as error:
-            qmp.close()
-            raise self._refusal() from error
-        self._qmp = qmp
+    def _greeting(self) -> bytes:
+        """What QEMU's monitor says to whoever connects; empty if QEMU is gone.
 
-    def _refusal(self) -> TargetError | UsageError | HostError:
+        The connection is closed before capabilities are negotiated, which leaves the monitor in a state in
+        which QEMU has no events to tell: a STOP and a RESUME for every trapped call would cost each of them
+        time.
+        """
+        try:
+            with self._connect("qmp") as connection, connection.makefile("rb") as lines:
+                connection.settimeout(_TIMEOUT_S)
+                return lines.readline()
+        except (OSError, LinkError):
+            return b""
+
+    def _check_greeting(self, program: Path) -> None:
+        """Waits until QEMU has set up its machine."""
+        try:
+            version = json.loads(self._greeting())["QMP"]["version"]["qemu"]
+        except (ValueError, KeyError, TypeError):
+            raise self._refusal(program) from None
+        if (version["major"], version["minor"]) < MINIMUM_QEMU:
+            raise _too_old(program, (version["major"], version["minor"]))
+
+    def _refusal(self, program: Path) -> HilAgentError:
         """Why QEMU did not start: what of it is the user's doing is said as such."""
         words = self.last_words()
+        version = read_version(str(program))
+        if version < MINIMUM_QEMU:
+            return _too_old(program, version)
         for sign, option in _USERS_FAULT.items():
             if sign in words:
                 return UsageError(f"QEMU refuses the machine ({option}): {words}")
@@ -203,10 +219,6 @@ class QemuMachine:
         return TargetError(f"QEMU does not start: {words}")
 
     def _end(self) -> None:
-        if self._qmp is not None:
-            with contextlib.suppress(QMPError, OSError):
-                self._qmp.close()
-            self._qmp = None
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -234,9 +246,8 @@ def _loader(blob: Blob) -> tuple[str, str]:
     return "-device", f"loader,file={path},addr={blob.address:#x},force-raw=on"
 
 
-def _dies_with_us() -> tuple[str, ...]:
-    """A QEMU whose session was killed holds a guest that nobody answers any more: let the kernel end it."""
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        raise HostError("setpriv is not installed", hint="apt-get install util-linux")
-    return setpriv, "--pdeathsig", "KILL", "--"
+def _too_old(program: Path, version: tuple[int, int]) -> HostError:
+    return HostError(
+        f"{program} is QEMU {version[0]}.{version[1]}, which is too old",
+        hint=f"{MINIMUM_QEMU[0]}.{MINIMUM_QEMU[1]} is the oldest that will do: apt-get install qemu-system-arm",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
@@ -77,6 +77,12 @@ class QemuBoard(Board):
     qemu_arg: tuple[str, ...] = Field(
         default=(), strict=False, description="Further arguments for QEMU, one a list item, after ours."
     )
+
+    def with_overrides(self, **values: object) -> Self:
+        """See the base class; further arguments for QEMU are added to those of the file."""
+        if given := values.pop("qemu_arg", None):
+            values["qemu_arg"] = [*self.qemu_arg, *given] if isinstance(given, tuple) else given
+        return super().with_overrides(**values)
 
     @property
     def ram(self) -> AddressRange:

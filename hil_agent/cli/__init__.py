@@ -45,7 +45,7 @@ class _Commands(click.Group):
         """The command of that name."""
         if cmd_name not in _COMMANDS:
             return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
+        module, name = _COMMANDS[cmd_name].split(":")
         command = getattr(import_module(f"hil_agent.cli.{module}"), name)
         if not isinstance(command, click.Command):
             raise InternalError(f"{module}.{name} is no command")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import click
 
-from hil_agent.api import DEFAULT_READY, prepare
+from hil_agent.api import BootOptions, prepare
 from hil_agent.cli.output import json_option, print_json
 from hil_agent.cli.progress import booting, building
 from hil_agent.errors import UsageError
@@ -22,12 +21,12 @@ class _Address(click.ParamType[int]):
 
     name = "address"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The address as a number."""
         if isinstance(value, int):
             return value
         try:
-            number = int(value, 0)
+            number = int(str(value), 0)
         except ValueError:
             number = -1
         if not 0 <= number < 1 << 48:
@@ -35,76 +34,68 @@ class _Address(click.ParamType[int]):
         return number
 
 
+_OPTIONS = (
+    click.Option(["--guest"], help="Guest of the catalogue; default: the board's."),
+    click.Option(["--name"], help="Name of the session; default: the board's, with a number if it is taken."),
+    click.Option(["--cpus"], type=int, help="Number of vCPUs, 1 to 8."),
+    click.Option(["--memory"], metavar="SIZE", help="RAM, such as 512M or 2G."),
+    click.Option(["--cpu"], metavar="MODEL", help="CPU model: cortex-a53, cortex-a57, cortex-a72, max ..."),
+    click.Option(["--gic-version"], type=int, help="Interrupt controller: 2 or 3."),
+    click.Option(["--profile"], help="Whose PSCI answers are imitated: spec, xen, xen-v16, kvm, qemu."),
+    click.Option(["--trap"], help="Where calls are caught: el2."),
+    click.Option(["--conduit"], help="What the device tree tells the guest to call with: hvc or smc."),
+    click.Option(
+        ["--wake"], metavar="SOURCES", help="What may end a suspend: command, irq, timer, with commas."
+    ),
+    click.Option(["--network"], help="none, or user: QEMU's user-mode network."),
+    click.Option(
+        ["--kernel"], type=_FILE, help="arm64 Image (plain or gzip), ELF or flat binary instead of a guest."
+    ),
+    click.Option(["--initrd", "initramfs"], type=_FILE, help="Initial RAM file system for --kernel."),
+    click.Option(
+        ["--append"], metavar="ARGS", help="Kernel command line; added to that of a catalogue guest."
+    ),
+    click.Option(["--dtb", "device_tree"], type=_FILE, help="Device tree, not the machine's own."),
+    click.Option(["--load-address"], type=_Address(), help="Where a flat binary is placed."),
+    click.Option(["--entry"], type=_Address(), help="Where the guest starts; default: its kernel's entry."),
+    click.Option(["--initrd-address"], type=_Address(), help="Where the initramfs is placed."),
+    click.Option(
+        ["--qemu-arg"], multiple=True, metavar="ARG", help="A further argument for QEMU; repeatable."
+    ),
+    click.Option(
+        ["--until", "ready"],
+        metavar="REGEX",
+        help="Return when the console matches; default: the guest's own.",
+    ),
+    click.Option(
+        ["--timeout", "timeout_s"], type=float, metavar="S", help="Seconds the guest has to come up."
+    ),
+)
+"""The options of :class:`hil_agent.api.BootOptions`, under its names."""
+
+
+def boot_options(command: click.Command) -> click.Command:
+    """Adds all options that say what is booted and on what; the command gets them as keywords."""
+    command.params.extend(_OPTIONS)
+    return command
+
+
+@boot_options
 @click.command(short_help="Boot a guest on a board.")
 @click.argument("board")
-@click.option("--guest", help="Guest of the catalogue; default: the board's.")
-@click.option("--name", help="Name of the session; default: the board's name, with a number if it is taken.")
-@click.option("--cpus", type=int, help="Number of vCPUs, 1 to 8.")
-@click.option("--memory", metavar="SIZE", help="RAM, such as 512M or 2G.")
-@click.option("--cpu", metavar="MODEL", help="CPU model: cortex-a53, cortex-a57, cortex-a72, max ...")
-@click.option("--gic-version", type=int, help="Interrupt controller: 2 or 3.")
-@click.option("--profile", help="Whose PSCI answers are imitated: spec, xen, xen-v16, kvm, qemu.")
-@click.option("--trap", help="Where calls are caught: el2.")
-@click.option("--conduit", help="What the device tree tells the guest to call with: hvc or smc.")
-@click.option("--wake", metavar="SOURCES", help="What may end a suspend: command, irq, timer, with commas.")
-@click.option("--network", help="none, or user: QEMU's user-mode network.")
-@click.option("--kernel", type=_FILE, help="arm64 Image (plain or gzip), ELF or flat binary instead of a guest.")
-@click.option("--initrd", type=_FILE, help="Initial RAM file system for --kernel.")
-@click.option("--append", metavar="ARGS", help="Kernel command line; with a catalogue guest, added to its own.")
-@click.option("--dtb", type=_FILE, help="Device tree instead of the machine's; it is patched like that.")
-@click.option("--load-address", type=_Address(), help="Where a flat binary is placed.")
-@click.option("--entry", type=_Address(), help="Where the guest starts; default: its kernel's entry.")
-@click.option("--initrd-address", type=_Address(), help="Where the initramfs is placed.")
-@click.option("--qemu-arg", multiple=True, metavar="ARG", help="A further argument for QEMU; repeatable.")
-@click.option("--until", metavar="REGEX", help="Return when the console matches; default: the guest's own.")
 @click.option("--no-wait", is_flag=True, help="Return as soon as the machine runs.")
-@click.option("--timeout", "timeout_s", type=float, metavar="S", help="Seconds that the guest has to come up.")
 @json_option
-def boot(
-    *,
-    board: str,
-    guest: str | None,
-    name: str | None,
-    append: str | None,
-    until: str | None,
-    no_wait: bool,
-    as_json: bool,
-    kernel: Path | None,
-    initrd: Path | None,
-    dtb: Path | None,
-    load_address: int | None,
-    entry: int | None,
-    initrd_address: int | None,
-    **overrides: Any,
-) -> None:
+def boot(*, board: str, no_wait: bool, as_json: bool, **options: Unpack[BootOptions]) -> None:
     """Boot a guest on BOARD, a name from `hil-agent board list` or a board file.
 
-    Returns when the guest is up: a shell answers on its console, or the console matches --until. The session
-    lives on in a process of its own; see `hil-agent list`.
+    Returns when the guest is up: as its recipe says, at a shell's prompt, or when the console matches --until.
+    The session lives on in a process of its own; see `hil-agent list`.
     """
-    if until is not None and no_wait:
+    if no_wait and options.get("ready") is not None:
         raise UsageError("--until and --no-wait exclude each other")
-    if until is not None:
-        try:
-            re.compile(until)
-        except re.error as error:
-            raise UsageError(f"--until: {until!r} is no regular expression: {error}") from error
     with building() as progress:
-        plan = prepare(
-            board,
-            guest=guest,
-            name=name,
-            kernel=kernel,
-            initramfs=initrd,
-            append=append,
-            device_tree=dtb,
-            load_address=load_address,
-            entry=entry,
-            initrd_address=initrd_address,
-            ready=DEFAULT_READY if until is None else until,
-            progress=progress,
-            **{**overrides, "qemu_arg": overrides["qemu_arg"] or None},
-        )
+        options["progress"] = progress
+        plan = prepare(board, **options)
     with booting(plan):
         session = boot_session(plan, wait=not no_wait)
     status = session.status()

@@ -48,8 +48,8 @@ def execute(
 ) -> None:
     """Run a shell command in the guest of session NAME.
 
-    Prints its output and ends with its exit status. One COMMAND word is shell text, `exec NAME -- 'a | b'`; several
-    are a program and its arguments.
+    Prints its output and ends with its exit status. One COMMAND word is shell text, `exec NAME -- 'a | b'`;
+    several are a program and its arguments.
     """
     text = command[0] if len(command) == 1 else shlex.join(command)
     result = Session.find(name).exec(text, timeout_s=timeout_s)

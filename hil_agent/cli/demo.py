@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from hil_agent.api import prepare
-from hil_agent.cli.output import json_option, print_json, print_table
+from hil_agent.cli.output import json_option, print_fields, print_json
 from hil_agent.cli.progress import booting, building
 from hil_agent.errors import GuestError, TargetTimeout
 from hil_agent.session.client import DEFAULT_SUSPEND, Context, Session
@@ -43,8 +43,10 @@ class _Proof:
     calls: dict[str, int]
 
     def check(self) -> None:
-        """Raises:
-        GuestError: one of the signs of a true suspend is missing.
+        """Sees to it that this was a true suspend.
+
+        Raises:
+            GuestError: one of the signs is missing.
         """
         signs = {
             "the guest's command ended with status 0": self.command_status == 0,
@@ -61,8 +63,15 @@ class _Proof:
 @click.command
 @click.option("--cpus", type=int, help="Number of vCPUs, 1 to 8.")
 @click.option("--profile", help="Whose PSCI answers are imitated.")
-@click.option("--hold", "hold_s", type=click.FloatRange(0, 3600), default=1.0, show_default=True, metavar="S",
-              help="Seconds between suspend and resume.")
+@click.option(
+    "--hold",
+    "hold_s",
+    type=click.FloatRange(0, 3600),
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds between suspend and resume.",
+)
 @json_option
 def demo(*, cpus: int | None, profile: str | None, hold_s: float, as_json: bool) -> None:
     """Boot Linux, suspend it with `echo mem`, hold, resume, and prove it."""
@@ -75,7 +84,13 @@ def demo(*, cpus: int | None, profile: str | None, hold_s: float, as_json: bool)
         proof = _prove(session, hold_s, time.monotonic() - began)
     proof.check()
     if as_json:
-        print_json({**asdict(proof), "context": proof.context.model_dump(), "state_while_held": str(proof.state_while_held)})
+        print_json(
+            {
+                **asdict(proof),
+                "context": proof.context.model_dump(),
+                "state_while_held": str(proof.state_while_held),
+            }
+        )
     else:
         _print(proof)
 
@@ -115,14 +130,22 @@ def _prove(session: Session, hold_s: float, boot_s: float) -> _Proof:
 
 def _print(proof: _Proof) -> None:
     context = proof.context
-    calls = ", ".join(f"{count} {name}" for name, count in sorted(proof.calls.items(), key=lambda item: -item[1]))
-    print_table(
-        ["", ""],
+    calls = ", ".join(
+        f"{count} {name}" for name, count in sorted(proof.calls.items(), key=lambda item: -item[1])
+    )
+    print_fields(
         [
-            ("booted", f"Linux {proof.kernel} with {proof.cpus} vCPU(s) in {proof.boot_s:.1f} s,"
-                       f" under our vPSCI, profile {proof.profile}; mem_sleep {proof.mem_sleep}"),
-            ("suspended", f"by `{DEFAULT_SUSPEND}` in {proof.suspend_s:.2f} s: SYSTEM_SUSPEND"
-                          f" with entry point {context.entry_point}, context ID {context.context_id}, on vCPU {context.cpu}"),
+            (
+                "booted",
+                f"Linux {proof.kernel} with {proof.cpus} vCPU(s) in {proof.boot_s:.1f} s,"
+                f" under our vPSCI, profile {proof.profile}; mem_sleep {proof.mem_sleep}",
+            ),
+            (
+                "suspended",
+                f"by `{DEFAULT_SUSPEND}` in {proof.suspend_s:.2f} s: SYSTEM_SUSPEND"
+                f" with entry point {context.entry_point}, context ID {context.context_id},"
+                f" on vCPU {context.cpu}",
+            ),
             ("held", f"for {proof.held_s:.2f} s"),
             ("resumed", f"and at the shell again in {proof.resume_s:.2f} s"),
             ("kernel", proof.kernel_said),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from hil_agent.cli.output import json_option, print_json, print_table
 from hil_agent.cli.progress import building
+from hil_agent.errors import FileError
 from hil_agent.guest import catalogue, image
 from hil_agent.guest.catalogue import Recipe
 from hil_agent.guest.image import GuestImage
@@ -20,12 +23,14 @@ def guest() -> None:
 @json_option
 def list_command(*, as_json: bool) -> None:
     """List the guests that can be made, your own and those that came along."""
-    rows = [_summary(recipe) for recipe in catalogue.recipes()]
+    rows = [_summary(name, folder) for name, folder in catalogue.folders().items()]
     if as_json:
         print_json(rows)
     else:
-        table = [(row["name"], "yes" if row["built"] else "no", row["description"]) for row in rows]
-        print_table(["guest", "built", "description"], table)
+        cells = [
+            (row["name"], "yes" if row["built"] else "no", row["description"] or row["error"]) for row in rows
+        ]
+        print_table(["guest", "built", "description"], cells)
 
 
 @guest.command("build")
@@ -48,19 +53,22 @@ def show_command(name: str, *, as_json: bool) -> None:
     _show(recipe, image.cached(recipe), as_json=as_json)
 
 
-def _summary(recipe: Recipe) -> dict[str, object]:
-    return {
-        "name": recipe.name,
-        "description": recipe.description.description,
-        "built": image.cached(recipe) is not None,
-    }
+def _summary(name: str, folder: Path) -> dict[str, object]:
+    """What ``list`` tells about a guest; a broken one is listed with its error."""
+    summary = {"name": name, "path": str(folder), "built": False, "description": None, "error": None}
+    try:
+        recipe = Recipe.read(folder)
+    except FileError as error:
+        return summary | {"error": error.message}
+    built = image.cached(recipe) is not None
+    return summary | {"built": built, "description": recipe.description.description}
 
 
 def _show(recipe: Recipe, made: GuestImage | None, *, as_json: bool) -> None:
     document: dict[str, object] = {
         "name": recipe.name,
         **recipe.description.model_dump(mode="json"),
-        "recipe": str(recipe.folder),
+        "path": str(recipe.folder),
         "image": made and {"folder": str(made.folder), **made.manifest.model_dump(mode="json")},
     }
     if as_json:
@@ -69,7 +77,7 @@ def _show(recipe: Recipe, made: GuestImage | None, *, as_json: bool) -> None:
     rows = [
         ("guest", recipe.name),
         ("description", recipe.description.description),
-        ("recipe", recipe.folder),
+        ("path", recipe.folder),
     ]
     if made is None:
         rows.append(("image", f"not made yet: hil-agent guest build {recipe.name}"))

@@ -48,6 +48,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     Console(width=None if sys.stdout.isatty() else _UNLIMITED_WIDTH).print(table)
 
 
+def print_fields(rows: Iterable[tuple[str, object]]) -> None:
+    """Prints names and what belongs to them, for people; nothing is cut."""
+    fields = [(name, printable(str(value))) for name, value in rows]
+    width = max((len(name) for name, _ in fields), default=0)
+    for name, value in fields:
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}")
+
+
 def printable(text: str) -> str:
     r"""The text with control characters and escape sequences written out (``\x1b``), not acted on."""
     return "".join(

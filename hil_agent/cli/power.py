@@ -11,8 +11,12 @@ from hil_agent.session.client import DEFAULT_SUSPEND, Context, Session
 
 @click.command
 @click.argument("name")
-@click.option("--command", default=DEFAULT_SUSPEND, show_default=True, metavar="CMD", help="What the guest runs.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), default=60.0, metavar="S", show_default=True)
+@click.option(
+    "--command", default=DEFAULT_SUSPEND, show_default=True, metavar="CMD", help="What the guest runs."
+)
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), default=60.0, metavar="S", show_default=True
+)
 @json_option
 def suspend(*, name: str, command: str, timeout_s: float, as_json: bool) -> None:
     """Have the guest of session NAME suspend.
@@ -29,7 +33,8 @@ def suspend(*, name: str, command: str, timeout_s: float, as_json: bool) -> None
 def resume(*, name: str, as_json: bool) -> None:
     """Resume the guest of session NAME, as `xl resume` does.
 
-    Returns when the vCPU has left EL2 for the entry point. A guest that is not suspended is left alone; status 3.
+    Returns when the vCPU has left EL2 for the entry point. A guest that is not suspended is left alone, with
+    status 3.
     """
     session = Session.find(name)
     session.resume()

@@ -40,7 +40,11 @@ def building() -> Iterator[Callable[[str, float | None], None]]:
 
         def drawn(step: str, fraction: float | None) -> None:
             progress.update(
-                task, description=printable(step), completed=fraction or 0, total=1 if fraction else None, visible=True
+                task,
+                description=printable(step),
+                completed=fraction or 0,
+                total=1 if fraction else None,
+                visible=True,
             )
 
         yield drawn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hil_agent.cli.output import json_option, print_json, print_table, printable
+from hil_agent.cli.output import json_option, print_fields, print_json, print_table, printable
 from hil_agent.errors import NotFoundError
 from hil_agent.session.client import Session, Status
 from hil_agent.session.folder import SessionFolder
@@ -45,13 +45,15 @@ def status(*, name: str, as_json: bool) -> None:
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
-        print_table(["", ""], _rows(found))
+        print_fields(_rows(found))
 
 
 @click.command
 @click.argument("name")
 @click.argument("state", type=click.Choice([state.value for state in State]))
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), default=60.0, metavar="S", show_default=True)
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), default=60.0, metavar="S", show_default=True
+)
 @json_option
 def wait(*, name: str, state: str, timeout_s: float, as_json: bool) -> None:
     """Wait until session NAME is in STATE."""
@@ -63,7 +65,9 @@ def wait(*, name: str, state: str, timeout_s: float, as_json: bool) -> None:
 
 @click.command
 @click.argument("name")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), default=60.0, metavar="S", show_default=True)
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), default=60.0, metavar="S", show_default=True
+)
 @json_option
 def reset(*, name: str, timeout_s: float, as_json: bool) -> None:
     """Reset the machine of session NAME, and wait until its guest is up again."""

@@ -14,7 +14,9 @@ from hil_agent.session.client import Session, TraceRecord
 
 @click.command
 @click.argument("name")
-@click.option("--follow", is_flag=True, help="Go on with the calls that come, until Ctrl-C or the session's end.")
+@click.option(
+    "--follow", is_flag=True, help="Go on with the calls that come, until Ctrl-C or the session's end."
+)
 @click.option(
     "--format",
     "shape",

@@ -43,7 +43,7 @@ class _Stream(_ByteSpawn):
         cancel: ends a read when set.
         until: when to stop waiting, in seconds of ``time.monotonic``.
         settled: when to stop waiting if something was heard and the console is quiet again.
-        heard: whether something was heard.
+        heard: whether anything was heard, but for the kernel's messages and the end of an earlier line.
     """
 
     def __init__(self, stream: socket.socket) -> None:
@@ -74,8 +74,10 @@ class _Stream(_ByteSpawn):
             raise pexpect.TIMEOUT("nothing heard")
         if not data:
             raise pexpect.EOF("console closed")
-        self.heard = True
-        return self._filter.feed(data)
+        data = self._filter.feed(data)
+        if data.strip():
+            self.heard = True
+        return data
 
 
 class Channel:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from hil_agent.console.channel import QUIET_S, Channel
 from hil_agent.errors import TargetTimeout
 
-# The slowest console that is reckoned with, in bytes per second: 9600 baud.
-_SLOWEST = 960
+# A slow console and a usual one, in bytes per second: 9600 and 115200 baud.
+_SLOW = 960
+_USUAL = 11520
 
 # A request that is neither answered nor followed by anything else is repeated after 2 s, 4 s, and so on.
 _FIRST_PATIENCE_S = 2.0
@@ -48,12 +49,12 @@ class Dialogue:
     """One exchange of requests and answers, marked by a nonce of its own.
 
     Attributes:
-        nonce: 16 hexadecimal digits.
+        nonce: 8 hexadecimal digits.
     """
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
-        self.nonce = secrets.token_hex(8)
+        self.nonce = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
     def ask(self, request: Callable[[int], bytes], *, deadline: float, answer_bytes: int = 0) -> Answer:
@@ -73,9 +74,9 @@ class Dialogue:
             text = request(number)
             sent = time.monotonic()
             self.channel.send(text, deadline)
-            transfer_s = (len(text) + answer_bytes) / _SLOWEST
-            patience = min(_FIRST_PATIENCE_S * 2 ** min(attempt, 8), _LONGEST_PATIENCE_S) + transfer_s
-            settling = min(QUIET_S * 2 ** min(attempt // 8, 8), _LONGEST_SETTLING_S)
+            size = len(text) + answer_bytes
+            patience = min(_FIRST_PATIENCE_S * 2 ** min(attempt, 8), _LONGEST_PATIENCE_S) + size / _SLOW
+            settling = min(QUIET_S * 2 ** min(attempt // 8, 8), _LONGEST_SETTLING_S) + size / _USUAL
             found = self.channel.expect(
                 re.compile(b"=%s\\.%d:([^;\r\n]*);" % (self.nonce.encode(), number)),
                 until=min(deadline, sent + patience),

@@ -30,42 +30,74 @@ _WORD_S = 5.0
 #: Most that is fetched from a guest at once, in bytes.
 MAX_BYTES = 1 << 30
 
-# In what follows NONCE, NAME and the words between % signs are put in. What is typed at the prompt has '' in its
-# markers, so that its echo is not taken for what it prints.
+# In what follows NONCE and NAME are filled in. This is typed at the prompt, where each character costs; its
+# markers have '' in them, so that the echo is not taken for what is printed.
 _ENTER = (
-    " : NAME; (dir= result= stored=0; s=$(stty -g) && stty -echo; echo =''NONCE.in';';"
-    ' while IFS= read -r l; do case $l in NONCE\\ *) eval "${l#* }";; *NAME*) break;; esac; done;'
-    " rm -rf \"$dir\"; [ \"$s\" ] && stty $s; echo =''NONCE.out';') 2>/dev/null"
+    " : NAME;(dir=;s=$(stty -g)&&stty -echo;echo =''NONCE.in';';"
+    'while IFS= read -r l;do case $l in NONCE\\ *)eval "${l#* }";;*NAME*)break;;esac;done;'
+    "rm -rf \"$dir\";stty $s;echo =''NONCE.out';')2>/dev/null"
 )
 
-# One statement a line, each below the 4095 bytes that a terminal takes. Aliases and options are the user's.
+# A subshell inherits aliases and options, which are the user's taste.
 _LEARN = r"""
-unalias -a; set +e +u +C -f; unset IFS
+unalias -a
+set +e +u +C -f
+unset IFS
+trap : INT QUIT
+trap exit HUP TERM
+trap 'rm -rf "$dir"' EXIT
+result= stored=0
+if [ -z "$dir" ]; then
+    for place in "${TMPDIR:-/tmp}" /run /dev/shm /var/tmp /; do
+        dir=$place/.NAME.NONCE
+        mkdir -m 700 "$dir" && : >"$dir/output" && break
+        dir=
+    done
+fi
 answer() { echo "=NONCE.$1:$2;"; }
-trap : INT QUIT; trap exit HUP TERM; trap 'rm -rf "$dir"' EXIT
-[ "$dir" ] || for t in "${TMPDIR:-/tmp}" /run /dev/shm /var/tmp /; do dir=$t/.NAME.NONCE;
- mkdir -m 700 "$dir" && : >"$dir/output" && break; dir=; done
-have() { for t in %programs%; do command -v $t >/dev/null && echo $t; done; }
-ready() { answer $1 "$(echo ${dir:+directory} $(have))"; }
-"""
-
-_LEARN_CODES = r"""
-digest() { %digest%; }
-decode() { %decode%; }
-encode() { %encode%; }
-fail() { answer $1 "$2 $(echo $m)"; }
-put() { m=$({ sed -n '/[.-]/q;p' | decode >"$dir/chunk"; } 2>&1);
- [ $3 -gt 0 ] || { stored=0; : >"$dir/$2"; };
- if [ "$(digest "$dir/chunk")" != "$4 $5" ]; then fail $1 torn;
- elif [ $(($3 + $5)) -le $stored ]; then answer $1 ok;
- elif m=$(cat "$dir/chunk" 2>&1 >>"$dir/$2"); then stored=$(($3 + $5)); answer $1 ok;
- else fail $1 refused; fi; }
-run() { [ "$result" ] || { (exec sh "$dir/command" </dev/null >"$dir/output" 2>&1); result=$?;
- result="$result $(digest "$dir/output")"; }; answer $1 "$result"; }
-get() { echo "=NONCE.$1<"; dd if="$dir/output" bs=$2 skip=$3 count=$4 | encode | grep -n ''; answer $1 ok; }
+has() { command -v $1 >/dev/null; }
+CODERS
+ready() {
+    answer $1 "$(echo ${dir:+directory} $(for program in PROGRAMS; do has $program && echo $program; done))"
+}
+fail() { answer $1 "$2 $(echo $message)"; }
+put() {
+    message=$({ sed -n '/[.-]/q;p' | decode >"$dir/chunk"; } 2>&1)
+    [ $3 -gt 0 ] || { stored=0; : >"$dir/$2"; }
+    if [ "$(digest "$dir/chunk")" != $5 ]; then fail $1 torn
+    elif [ $(($3 + $4)) -le $stored ]; then answer $1 ok
+    elif message=$(cat "$dir/chunk" 2>&1 >>"$dir/$2"); then stored=$(($3 + $4)); answer $1 ok
+    else fail $1 refused
+    fi
+}
+run() {
+    if [ -z "$result" ]; then
+        (exec sh "$dir/command" </dev/null >"$dir/output" 2>&1)
+        result=$?
+        result="$result $(digest "$dir/output") $(wc -c <"$dir/output")"
+    fi
+    answer $1 "$result"
+}
+get() {
+    echo "=NONCE.$1<"
+    dd if="$dir/output" bs=$2 skip=$3 count=$4 | encode | grep -n ''
+    answer $1 ok
+}
 """
 
 _NEEDED = ("dd", "grep", "sed", "sh", "wc")
+
+
+def _coders() -> str:
+    """Defines the guest's half of the codes, so that the first of those that it has programs for is used."""
+    functions = [
+        *((code.program, "encode", code.encode) for code in LINE_CODES),
+        *((code.program, "decode", code.decode) for code in CHUNK_CODES),
+        *((digest.program, "digest", f'set -- $({digest.program} <"$1"); echo $1') for digest in DIGESTS),
+    ]
+    return "\n".join(
+        f"has {program} && {name}() {{ {body}; }}" for program, name, body in reversed(functions)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +107,7 @@ class Outcome:
     Attributes:
         status: its exit status as the shell has it, 0 to 255.
         size: bytes of its output.
-        digest: the output's digest and size, as the guest printed them.
+        digest: the output's digest, as the guest printed it.
     """
 
     status: int
@@ -105,8 +137,9 @@ class Helper:
         self._await_word(b"in", deadline)
         coders = [*LINE_CODES, *CHUNK_CODES, *DIGESTS]
         programs = " ".join(sorted({*_NEEDED, *(coder.program for coder in coders)}))
-        lesson = self._teach(_LEARN.replace("%programs%", programs))
-        have = set(self._ask("ready", deadline, ahead=lesson).text.split())
+        lesson = self._fill_in(_LEARN.replace("CODERS", _coders()).replace("PROGRAMS", programs))
+        learn = f"""{self._dialogue.nonce} eval "$(sed -n '/^[.]$/q;p')"\n{lesson}.\n\n"""
+        have = set(self._ask("ready", deadline, ahead=learn.encode()).text.split())
         if "directory" not in have:
             raise GuestError("the guest has no folder that can be written", hint="mount a tmpfs on /tmp")
         lacking = [program for program in _NEEDED if program not in have]
@@ -118,12 +151,6 @@ class Helper:
             lacking += ["base64, uuencode or od; sha256sum or cksum"]
         if lacking:
             raise GuestError(f"the guest's shell lacks {', '.join(lacking)}", hint="busybox has all of these")
-        lesson = (
-            _LEARN_CODES.replace("%digest%", self._digest.command)
-            .replace("%decode%", self._chunk_code.decode)
-            .replace("%encode%", self._line_code.encode)
-        )
-        self._ask("ready", deadline, ahead=self._teach(lesson))
 
     def put(self, name: str, data: bytes, deadline: float) -> None:
         """Writes a file in the helper's folder.
@@ -137,7 +164,9 @@ class Helper:
             # busybox sed reads a line beyond the one at which it quits, hence the empty line.
             lines = b"\n".join([*self._chunk_code.encode(piece), b".", b"", b""])
             # The "." ahead ends a chunk whose own end was lost; without one it does nothing.
-            answer = self._ask("put", deadline, name, start, self._digest(piece), ahead=b".\n", after=lines)
+            answer = self._ask(
+                "put", deadline, name, start, len(piece), self._digest.of(piece), ahead=b".\n", after=lines
+            )
             verdict, _, message = answer.text.partition(" ")
             if verdict == "ok":
                 start += max(len(piece), 1)
@@ -145,7 +174,9 @@ class Helper:
                 torn += 1
                 size = max(size // 2, _LEAST_CHUNK_BYTES)
             else:
-                raise GuestError(f"the guest cannot store what is sent to it: {message or 'it arrives damaged'}")
+                raise GuestError(
+                    f"the guest cannot store what is sent to it: {message or 'it arrives damaged'}"
+                )
 
     def start(self, deadline: float) -> None:
         """Starts the file ``command`` as a shell script."""
@@ -154,10 +185,10 @@ class Helper:
     def wait(self, deadline: float) -> Outcome:
         """Waits for the end of the command. Raises GuestError when its output could not be stored."""
         text = self._ask("run", deadline).text
-        match = re.fullmatch(r"(\d{1,3}) (\w+ (\d{1,18}))", text)
+        match = re.fullmatch(r"(\d{1,3}) (\w+) +(\d{1,18})", text)
         if not match:
             raise GuestError(f"the guest cannot store the output of a command (its answer: {text!r})")
-        return Outcome(status=int(match[1]), size=int(match[3]), digest=match[2])
+        return Outcome(status=int(match[1]), digest=match[2], size=int(match[3]))
 
     def fetch(self, outcome: Outcome, deadline: float) -> bytes:
         """Reads the output of the command.
@@ -171,8 +202,10 @@ class Helper:
         for _ in range(_ATTEMPTS):
             block_bytes = _BLOCK_LINES * self._line_code.line_bytes
             blocks = range(0, outcome.size, block_bytes)
-            data = b"".join(self._fetch_block(start, min(block_bytes, outcome.size - start), deadline) for start in blocks)
-            if self._digest(data) == outcome.digest:
+            data = b"".join(
+                self._fetch_block(start, min(block_bytes, outcome.size - start), deadline) for start in blocks
+            )
+            if self._digest.of(data) == outcome.digest:
                 return data
         raise ProtocolError("what the guest sends over its console arrives damaged again and again")
 
@@ -221,15 +254,13 @@ class Helper:
 
         return self._dialogue.ask(request, deadline=deadline, answer_bytes=answer_bytes)
 
-    def _teach(self, lesson: str) -> bytes:
-        statements = lesson.strip().replace("\n ", " ").splitlines()
-        return b"".join(f"{self._dialogue.nonce} {self._fill_in(line)}\n".encode() for line in statements)
-
     def _fill_in(self, text: str) -> str:
         return text.replace("NONCE", self._dialogue.nonce).replace("NAME", NAME)
 
     def _await_word(self, word: bytes, deadline: float) -> bool:
         pattern = re.compile(b"=%s\\.%s;" % (self._dialogue.nonce.encode(), word))
         now = time.monotonic()
-        found = self._dialogue.channel.expect(pattern, until=min(deadline, now + _WORD_S), settled=now + QUIET_S)
+        found = self._dialogue.channel.expect(
+            pattern, until=min(deadline, now + _WORD_S), settled=now + QUIET_S
+        )
         return found is not None

@@ -103,9 +103,7 @@ class Shell:
         """
         return self._start(command, {}, START_TIMEOUT_S)
 
-    def exec(
-        self, command: str, timeout_s: float = 60.0, *, cancel: Cancellation | None = None
-    ) -> Result:
+    def exec(self, command: str, timeout_s: float = 60.0, *, cancel: Cancellation | None = None) -> Result:
         """Runs a command: ``start`` and ``Job.wait`` in one."""
         return self.start(command).wait(timeout_s, cancel=cancel)
 

@@ -174,12 +174,20 @@ class El2TrapSource:
         Raises:
             TargetError: it ended somewhere else.
         """
-        self._client.resume(self._threads[cpu], writes=writes)
-        trap = self.identify(self._client.wait_stop(_TIMEOUT_S))
-        if trap is None or trap.cpu != cpu or trap.kind is not TrapKind.DONE:
-            reason = self.unexpected(trap) if trap and trap.kind is TrapKind.UNEXPECTED else trap
-            raise TargetError(f"vCPU {cpu} did not finish what the EL2 monitor should do: {reason}")
-        return trap.registers
+        thread = self._threads[cpu]
+        self._client.resume(thread, writes=writes)
+        while True:
+            trap = self.identify(self._client.wait_stop(_TIMEOUT_S))
+            if trap is not None and trap.cpu == cpu:
+                break
+            # Late news of another vCPU, which stands at its trap and will report it again.
+            self._client.resume(thread)
+        if trap.kind is TrapKind.DONE:
+            return trap.registers
+        raise TargetError(
+            f"vCPU {cpu} did not finish what the EL2 monitor should do: "
+            + (str(self.unexpected(trap)) if trap.kind is TrapKind.UNEXPECTED else trap.kind.value)
+        )
 
     def unpark(self, cpu: int) -> None:
         """Ends a vCPU's wait: its GIC state is again as the guest left it."""
@@ -194,7 +202,8 @@ class El2TrapSource:
         self._run_program(cpu, read_system_registers(names))
         data = self._client.read_memory(self._area(cpu) + self._offsets["area_data"], 8 * len(names))
         return {
-            name: int.from_bytes(data[8 * index : 8 * index + 8], "little") for index, name in enumerate(names)
+            name: int.from_bytes(data[8 * index : 8 * index + 8], "little")
+            for index, name in enumerate(names)
         }
 
     def enter(self, cpu: int, entry: EntryState) -> None:
@@ -215,7 +224,7 @@ class El2TrapSource:
             )
 
     def restore(self, trap: Trap) -> None:
-        """Puts a caller's general registers back, and the vCPU back at its trap, after steps that used them."""
+        """Puts a caller's general registers back, PC among them, after steps that used them."""
         names = [f"x{number}" for number in range(31)] + ["pc"]
         self._client.write_registers({name: trap.registers[name] for name in names}, self._threads[trap.cpu])
 
@@ -267,16 +276,23 @@ class El2TrapSource:
             ("area_data", program.data, self._offsets["area_program"] - self._offsets["area_data"]),
         ):
             if len(content) > room:
-                raise InternalError(f"a program for the EL2 monitor is too long: {len(content)} > {room} bytes")
+                raise InternalError(
+                    f"a program for the EL2 monitor is too long: {len(content)} > {room} bytes"
+                )
             self._client.write_memory(area + self._offsets[name], content)
         self.run(cpu, {"x0": area, "pc": self._labels["run_program"]})
 
     def _step(self, cpu: int, writes: Mapping[str, int]) -> Registers:
-        """One instruction of one vCPU, after register writes."""
+        """One instruction of one vCPU, after register writes, PC among them."""
         thread = self._threads[cpu]
         self._client.resume(thread, step=True, writes=writes)
         self._client.wait_stop(_TIMEOUT_S)
-        return self._client.read_registers(thread)
+        registers = self._client.read_registers(thread)
+        while registers["pc"] == writes["pc"]:  # late news of another vCPU came before the step was done
+            self._client.resume(thread, step=True)
+            self._client.wait_stop(_TIMEOUT_S)
+            registers = self._client.read_registers(thread)
+        return registers
 
     def _firmware_call(self, *arguments: int) -> Mapping[str, int]:
         return _arguments(arguments) | {"pc": self._labels["firmware_call"]}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -33,8 +32,8 @@ def _regular_expression(text: str) -> str:
 
 
 def _inside(path: str) -> str:
-    if path.startswith("/") or ".." in path.split("/"):
-        raise ValueError("must be relative to the root of the guest, and stay inside")
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError("must be a plain path, relative to the root of the guest")
     return path
 
 
@@ -119,14 +118,14 @@ class Recipe:
         return digest.hexdigest()[:16]
 
 
-def recipes() -> Iterator[Recipe]:
-    """All recipes, by name; a user's own hide ours of the same name.
-
-    Raises:
-        FileError: one of them is broken.
-    """
-    for _, folder in sorted(_folders().items()):
-        yield Recipe.read(folder)
+def folders() -> dict[str, Path]:
+    """The folders of all recipes, by name; a user's own hide ours of the same name."""
+    found = {
+        path.parent.name: path.parent
+        for folder in reversed(resources.guest_image_folders())
+        for path in folder.glob(f"*/{_DESCRIPTION}")
+    }
+    return dict(sorted(found.items()))
 
 
 def find(name: str) -> Recipe:
@@ -136,15 +135,7 @@ def find(name: str) -> Recipe:
         NotFoundError: there is none of that name.
         FileError: it is broken.
     """
-    folders = _folders()
-    if name not in folders:
-        raise NotFoundError(f"no guest is called {name!r}", hint=f"known: {', '.join(sorted(folders))}")
-    return Recipe.read(folders[name])
-
-
-def _folders() -> dict[str, Path]:
-    return {
-        path.parent.name: path.parent
-        for folder in reversed(resources.guest_image_folders())
-        for path in folder.glob(f"*/{_DESCRIPTION}")
-    }
+    known = folders()
+    if name not in known:
+        raise NotFoundError(f"no guest is called {name!r}", hint=f"known: {', '.join(known)}")
+    return Recipe.read(known[name])

@@ -1,12 +1,14 @@
 """Debian's arm64 packages on any Debian host: fetched by the host's own apt, without root.
 
 apt runs with lists and archives of its own below a folder of ours, so nothing of the host's package
-state is read or changed; the host's sources, proxies and keyrings are used as they are. apt checks
-each package's hash against the signed lists.
+state is read or changed; the host's sources, proxies and keyrings are used as they are. What apt
+checks when it fetches, a package's hash against the signed lists, is checked here again when a package
+is used, as it may have been in the cache for long.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -79,6 +81,7 @@ class Apt:
         configuration, status = state / "apt.conf", state / "status"
         configuration.write_text(_CONFIGURATION)
         status.touch()
+        self._trouble = ""
         options = {"Dir::State": state, "Dir::State::status": status, "Dir::Cache": folder.absolute()}
         self._options = [
             "-c",
@@ -90,9 +93,10 @@ class Apt:
         """Reads the package lists anew, and drops archives that the lists no longer name.
 
         A source that fails is none of our business as long as the packages are found elsewhere: the
-        host may have sources of third parties that know no arm64. So failures are not reported here.
+        host may have sources of third parties that know no arm64. So failures are reported only when
+        a package is not found.
         """
-        self._get(["update"], "reading Debian's package lists", progress)
+        _, self._trouble = self._get(["update"], "reading Debian's package lists", progress)
         self._get(["autoclean"], "reading Debian's package lists", progress)
 
     def concrete(self, name: str) -> str:
@@ -104,14 +108,14 @@ class Apt:
         answer = _run(["apt-cache", *self._options, "show", "--no-all-versions", name])
         if answer.returncode or not answer.stdout:
             raise HostError(
-                f"apt finds no arm64 package {name}{_last_words(answer.stderr)}",
+                f"apt finds no arm64 package {name}{_reason(self._trouble or answer.stderr)}",
                 hint="check the network, and that the host's apt sources hold a Debian release",
             )
         depends = re.search(r"^Depends:.*?\b(linux-image-[^\s,(|]+)", answer.stdout, re.MULTILINE)
         return depends[1] if depends else name
 
     def download(self, names: Sequence[str], progress: Progress) -> list[Package]:
-        """Fetches packages, in the order of ``names``; those already here, with the right hash, are kept.
+        """Fetches packages, in the order of ``names``; those that are already here are not fetched again.
 
         Raises:
             HostError: apt could not find or fetch one, or its hash was wrong.
@@ -120,7 +124,7 @@ class Apt:
         status, errors = self._get(["download", *names], f"fetching {', '.join(names)}", progress)
         if described.returncode or status:
             raise HostError(
-                f"apt could not fetch {', '.join(names)}{_last_words(described.stderr or errors)}",
+                f"apt could not fetch {', '.join(names)}{_reason(described.stderr or errors)}",
                 hint="check the network, the host's apt sources and the space on its disk",
             )
         packages = {
@@ -131,13 +135,15 @@ class Apt:
         }
         if virtual := set(names) - set(packages):
             raise HostError(f"apt has no arm64 package of exactly that name: {', '.join(virtual)}")
+        for package in packages.values():
+            _verify(package)
         return [packages[name] for name in names]
 
     def _get(self, arguments: Sequence[str], doing: str, progress: Progress) -> tuple[int, str]:
         """Runs ``apt-get`` and passes on how far it is; returns its exit status and its errors."""
         progress(doing, None)
         reader, writer = os.pipe()
-        with open(reader) as status, tempfile.TemporaryFile("w+") as errors:  # noqa: PTH123 - a descriptor
+        with os.fdopen(reader, errors="replace") as status, tempfile.TemporaryFile() as errors:
             command = ["apt-get", *self._options, "-q", "-o", f"APT::Status-Fd={writer}", *arguments]
             try:
                 process = subprocess.Popen(
@@ -158,7 +164,7 @@ class Apt:
                     if match := _STATUS.match(line):
                         progress(doing, float(match["percent"]) / 100)
             errors.seek(0)
-            return process.returncode, errors.read()
+            return process.returncode, errors.read().decode(errors="replace")
 
 
 @contextmanager
@@ -178,11 +184,12 @@ def contents(package: Package) -> Iterator[tarfile.TarFile]:
                 stderr=subprocess.PIPE,
                 env=_environment(),
                 text=True,
+                errors="replace",
             )
         except FileNotFoundError as error:
             raise _no_apt("dpkg-deb") from error
         except subprocess.CalledProcessError as error:
-            raise HostError(f"{package.path} cannot be unpacked{_last_words(error.stderr)}") from error
+            raise HostError(f"{package.path} cannot be unpacked{_reason(error.stderr)}") from error
         unpacked.seek(0)
         with tarfile.open(package.path.name, "r:", unpacked) as tar:
             yield tar
@@ -204,10 +211,25 @@ def read_member(package: tarfile.TarFile, pattern: str) -> bytes:
     return stream.read()
 
 
+def _verify(package: Package) -> None:
+    """Apt takes a file that is already there for the package if its size is right."""
+    with package.path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != package.sha256:
+        package.path.unlink()
+        raise HostError(f"{package.path} was damaged, and is removed", hint="try again: it is fetched anew")
+
+
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            command, check=False, capture_output=True, stdin=subprocess.DEVNULL, env=_environment(), text=True
+            command,
+            check=False,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            env=_environment(),
+            text=True,
+            errors="replace",
         )
     except FileNotFoundError as error:
         raise _no_apt(command[0]) from error
@@ -224,7 +246,8 @@ def _no_apt(program: str) -> HostError:
     )
 
 
-def _last_words(errors: str) -> str:
-    """What apt gave as its reason, on one line, to put behind a message."""
-    reasons = [line[3:] for line in errors.splitlines() if line.startswith("E: ")] or errors.splitlines()
-    return f": {reasons[-1][:300]}" if reasons else ""
+def _reason(errors: str) -> str:
+    """What apt or dpkg gave as its first reasons, on one line, to put behind a message."""
+    lines = errors.splitlines()
+    reasons = [line[3:] for letter in "EW" for line in lines if line.startswith(f"{letter}: ")] or lines
+    return f": {'; '.join(reasons[:3])[:400]}" if reasons else ""

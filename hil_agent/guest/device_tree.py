@@ -21,7 +21,7 @@ from hil_agent.psci.call import Conduit
 _PSCI = ("arm,psci-1.0", "arm,psci-0.2")
 _RANDOM = ("kaslr-seed", "rng-seed")
 _GICV3_FRAMES = 0x20000
-"""Bytes of one redistributor: the RD and SGI frames (GIC architecture specification, 12.10)."""
+"""Bytes of one GICv3 redistributor: RD_base and SGI_base, 64 KiB each."""
 
 
 class GicVersion(IntEnum):
@@ -68,7 +68,7 @@ class Gic:
             if cpu < region.size // self.stride:
                 return region.start + cpu * self.stride
             cpu -= region.size // self.stride
-        raise ValueError("the device tree has more CPUs than redistributors")
+        raise ValueError("there are more CPUs than GICv3 redistributors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def describe(dtb: bytes, path: Path | str = "device tree") -> MachineDescription
         path: Where it came from, to be named in errors.
 
     Raises:
-        FileError: it is no device tree, or it has no CPUs or no memory.
+        FileError: it is no device tree, or it has no CPUs, no memory, or too few redistributors.
     """
     root = _parse(dtb, path).root
     cpus = tuple(_number(node, "reg") for node in _cpu_nodes(root))
@@ -109,11 +109,16 @@ def describe(dtb: bytes, path: Path | str = "device tree") -> MachineDescription
     )
     if not cpus or not memory:
         raise FileError("describes no CPU or no memory", path=path)
-    gics = (gic for node, bus in _mapped_nodes(root) if (gic := _gic(node, bus)))
+    gic = next((gic for node, bus in _mapped_nodes(root) if (gic := _gic(node, bus))), None)
+    if gic is not None:
+        try:
+            gic.cpu_frame(len(cpus) - 1)
+        except ValueError as error:
+            raise FileError(str(error), path=path) from error
     psci = _psci_node(root)
     method = psci.strings("method") if psci else ()
     conduit = next((each for each in Conduit if (each.value,) == method), None)
-    return MachineDescription(cpus, tuple(memory), next(gics, None), conduit)
+    return MachineDescription(cpus, tuple(memory), gic, conduit)
 
 
 def patch(

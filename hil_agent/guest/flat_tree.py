@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from hil_agent.guest.address import AddressRange, align_up
 
@@ -70,26 +71,57 @@ class Tree:
     boot_cpu: int = 0
 
 
+class _Header(NamedTuple):
+    magic: int
+    size: int
+    structure: int
+    strings: int
+    reservations: int
+    version: int
+    last_compatible: int
+    boot_cpu: int
+    strings_size: int
+    structure_size: int
+
+    @classmethod
+    def unpack(cls, data: bytes) -> _Header:
+        header = cls(*_HEADER.unpack_from(data))
+        if header.magic != _MAGIC:
+            raise FlatTreeError("it does not begin with d00dfeed")
+        if header.version < _LAST_COMPATIBLE or header.last_compatible > _VERSION:
+            raise FlatTreeError(f"version {header.version} is not supported, only 16 and 17")
+        if header.size > MAX_SIZE:
+            raise FlatTreeError(f"its header says {header.size} bytes, more than Linux takes")
+        return header
+
+
+def used_size(header: bytes) -> int:
+    """Bytes up to the end of what a tree holds, from its first 40: QEMU's says 1 MiB and uses 10 KiB.
+
+    Raises:
+        FlatTreeError: the bytes are no header of a tree.
+    """
+    try:
+        fields = _Header.unpack(header)
+    except struct.error as error:
+        raise FlatTreeError("it is cut off") from error
+    end = max(fields.strings + fields.strings_size, fields.structure + fields.structure_size)
+    return min(end, fields.size)
+
+
 def parse(data: bytes) -> Tree:
-    """Reads a flattened tree; bytes behind its end (QEMU pads to 1 MiB) are ignored.
+    """Reads a flattened tree; what is behind its end is ignored, and unused space at its end may be missing.
 
     Raises:
         FlatTreeError: with what is wrong.
     """
     try:
-        header = _HEADER.unpack_from(data)
-        magic, size, structure, strings, reservations, version, compatible, boot_cpu, *_ = header
-        if magic != _MAGIC:
-            raise FlatTreeError("it does not begin with d00dfeed")
-        if version < _LAST_COMPATIBLE or compatible > _VERSION:
-            raise FlatTreeError(f"version {version} is not supported, only 16 and 17")
-        if size > min(len(data), MAX_SIZE):
-            raise FlatTreeError(f"its header says {size} bytes, there are {len(data)}")
-        data = data[:size]
+        header = _Header.unpack(data)
+        data = data[: header.size]
         return Tree(
-            root=_parse_structure(data, structure, strings),
-            reservations=list(_parse_reservations(data, reservations)),
-            boot_cpu=boot_cpu,
+            root=_parse_structure(data, header.structure, header.strings),
+            reservations=list(_parse_reservations(data, header.reservations)),
+            boot_cpu=header.boot_cpu,
         )
     except struct.error as error:
         raise FlatTreeError("it is cut off") from error
@@ -147,13 +179,19 @@ def serialise(tree: Tree) -> bytes:
     at_reservations = _HEADER.size
     at_structure = at_reservations + len(reservations)
     at_strings = at_structure + len(structure)
-    header = _HEADER.pack(
-        *(_MAGIC, at_strings + len(names)),
-        *(at_structure, at_strings, at_reservations),
-        *(_VERSION, _LAST_COMPATIBLE, tree.boot_cpu),
-        *(len(names), len(structure)),
+    header = _Header(
+        magic=_MAGIC,
+        size=at_strings + len(names),
+        structure=at_structure,
+        strings=at_strings,
+        reservations=at_reservations,
+        version=_VERSION,
+        last_compatible=_LAST_COMPATIBLE,
+        boot_cpu=tree.boot_cpu,
+        strings_size=len(names),
+        structure_size=len(structure),
     )
-    return bytes(header + reservations + structure + names)
+    return bytes(_HEADER.pack(*header) + reservations + structure + names)
 
 
 def _write_node(node: Node, output: bytearray, names: bytearray, offsets: dict[str, int]) -> None:

@@ -29,7 +29,7 @@ from hil_agent.guest import cpio, modules
 from hil_agent.guest.catalogue import Recipe
 from hil_agent.guest.debian import Apt, Package, Progress, contents, read_member
 
-_MOUNT_POINTS = ("dev", "proc", "sys", "tmp", "root", "bin", "sbin", "usr/bin", "usr/sbin")
+_DIRECTORIES = ("dev", "proc", "sys", "tmp", "root", "bin", "sbin", "usr/bin", "usr/sbin")
 _UNFINISHED = ".unfinished-"
 
 
@@ -118,7 +118,7 @@ def build(recipe: Recipe, progress: Progress, *, refresh: bool = False) -> Guest
     except OSError as error:
         raise HostError(
             f"cannot make the guest image {recipe.name}: {error.filename or cache}: {error.strerror}",
-            hint=f"it needs about 600 MB below {cache} while it is made, and 40 MB afterwards",
+            hint=f"it needs about 600 MB below {cache} while it is made",
         ) from error
 
 
@@ -155,8 +155,7 @@ def _make(recipe: Recipe, apt: Apt, progress: Progress) -> GuestImage:
             fingerprint=recipe.fingerprint(),
             built=datetime.now(UTC).replace(microsecond=0),
             inputs=tuple(
-                Input(package=each.name, version=each.version, sha256=each.sha256)
-                for each in packages
+                Input(package=each.name, version=each.version, sha256=each.sha256) for each in packages
             ),
             outputs=tuple(
                 Output(file=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
@@ -180,7 +179,7 @@ def _pack(recipe: Recipe, packages: list[Package]) -> dict[str, bytes]:
     with contents(kernel_package) as files:
         kernel = read_member(files, r"boot/vmlinuz-[^/]+")
         loadable = modules.collect(files, recipe.description.modules)
-    entries = [cpio.directory(path) for path in _MOUNT_POINTS]
+    entries = [cpio.directory(path) for path in _DIRECTORIES]
     entries.append(cpio.character_device("dev/console", 5, 1))
     for package, wanted in zip(others, recipe.description.packages, strict=True):
         with contents(package) as files:

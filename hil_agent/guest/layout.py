@@ -1,4 +1,4 @@
-"""Where everything of one boot goes in the guest's memory. Pure, but for :meth:`Layout.blobs`.
+"""Where everything of one boot goes in the guest's memory.
 
 From the start of RAM::
 
@@ -21,7 +21,7 @@ from hil_agent.guest.address import AddressRange, align_down, align_up
 from hil_agent.guest.kernel import Kernel, KernelKind, Segment
 
 DEVICE_TREE_SIZE = 1 << 20
-"""Bytes kept free for the device tree: FDT_MAX_SIZE in QEMU's softmmu/device_tree.c."""
+"""Bytes kept free for the device tree: FDT_MAX_SIZE in QEMU's device_tree.c."""
 
 _MONITOR_ALIGNMENT = 64 << 10
 """The largest page that a guest may use: memory is taken away from it in whole pages."""
@@ -156,4 +156,4 @@ def _as_file(segment: Segment, folder: Path) -> Path:
 
 
 def _size(part: AddressRange) -> str:
-    return f"{part.size / (1 << 20):.1f} MiB"
+    return f"{part.size / (1 << 20):.1f} MiB" if part.size >> 20 else f"{part.size} bytes"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import IntEnum
 from time import monotonic
@@ -120,7 +120,8 @@ class Client:
     def handshake(self) -> Features:
         """Finds out what the stub can do, reads the target description, and sees where the target stands.
 
-        QEMU removes all breakpoints on the ``?`` that this sends (``handle_target_halt``).
+        On the ``?`` that this sends, QEMU removes all breakpoints and names its first vCPU, whichever
+        stopped last (``handle_target_halt`` in ``gdbstub/gdbstub.c``).
         """
         self.features = Features.parse(self._query_supported())
         if self.features.no_ack:
@@ -147,6 +148,7 @@ class Client:
         if current.startswith(b"QC"):
             self.thread = ThreadId.parse(current[2:])
         self._note_stop(stop)
+        self._general = None  # '?' reports the last stop; it selects nothing
         return self.features
 
     def _query_supported(self) -> bytes:
@@ -365,9 +367,8 @@ class Client:
     def _breakpoint(self, letter: bytes, kind: BreakpointKind, address: int, length: int) -> None:
         verb = "inserting" if letter == b"Z" else "removing"
         name = kind.name.lower().replace("_", " ")
-        check_done(
-            self._ask(b"%b%d,%x,%x" % (letter, kind, address, length)), f"{verb} {name} point at {address:#x}"
-        )
+        reply = self._ask(b"%b%d,%x,%x" % (letter, kind, address, length))
+        check_done(reply, f"{verb} a breakpoint ({name}) at {address:#x}")
 
     def resume(
         self,

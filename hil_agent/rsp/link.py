@@ -105,7 +105,7 @@ class Link:
                 if sent == len(data):
                     return
                 data = data[sent:]
-                if not self._writable.poll(_milliseconds(deadline)):
+                if not _poll(self._writable, deadline):
                     raise TargetTimeout(f"the stub has not read its requests for {self.timeout_s:g} s")
         except OSError as error:
             raise _broken(error) from error
@@ -113,27 +113,32 @@ class Link:
     def next_packet(self, timeout_s: float) -> bytes | None:
         """The next packet's payload; None when none came within `timeout_s` seconds (0: already there)."""
         deadline = monotonic() + timeout_s
+        if not self._inbox:
+            self._receive()
         while not self._inbox:
-            if not self._receive() and not self._readable.poll(_milliseconds(deadline)):
+            if not _poll(self._readable, deadline):
                 return None
+            self._receive()
         return self._inbox.popleft()
 
     def _collect(self, batch: Sequence[bytes]) -> list[bytes]:
         """Waits for the replies to a batch that was sent."""
-        inbox = self._inbox
-        deadline = monotonic() + self.timeout_s
         try:
-            while len(inbox) < len(batch):
-                if not self._readable.poll(_milliseconds(deadline)):
-                    missing = excerpt(batch[len(inbox)])
-                    raise TargetTimeout(f"the stub did not answer {missing!r} within {self.timeout_s:g} s")
-                self._receive()
+            self._wait_for(batch)
         except BaseException:
             # Given up, be it by Ctrl-C: what still comes must not pass for the answers to the next requests.
-            self._late += len(batch) - len(inbox)
-            inbox.clear()
+            self._late += max(0, len(batch) - len(self._inbox))
+            self._inbox.clear()
             raise
-        return [inbox.popleft() for _ in batch]
+        return [self._inbox.popleft() for _ in batch]
+
+    def _wait_for(self, batch: Sequence[bytes]) -> None:
+        deadline = monotonic() + self.timeout_s
+        while len(self._inbox) < len(batch):
+            if not _poll(self._readable, deadline):
+                missing = excerpt(batch[len(self._inbox)])
+                raise TargetTimeout(f"the stub did not answer {missing!r} within {self.timeout_s:g} s")
+            self._receive()
 
     def _batches(self, requests: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         """Cuts requests into what may be in flight at once."""
@@ -146,14 +151,15 @@ class Link:
             if size > _WINDOW and index > start:
                 yield requests[start:index]
                 start, size = index, len(request)
-        yield requests[start:]
+        if requests:
+            yield requests[start:]
 
-    def _receive(self) -> bool:
-        """Takes in what has arrived; False when nothing has."""
+    def _receive(self) -> None:
+        """Takes in what has arrived, if anything has."""
         try:
             data = self._socket.recv(_RECEIVE_SIZE)
         except BlockingIOError:
-            return False
+            return
         except OSError as error:
             raise _broken(error) from error
         if not data:
@@ -166,7 +172,6 @@ class Link:
                     self._repair(b"-", event.value)
                 case Control.NACK:
                     self._repair(self._sent, "the stub says that a request was damaged")
-        return True
 
     def _accept(self, payload: bytes) -> None:
         self._repeats = 0
@@ -200,8 +205,10 @@ class Link:
         self.send_raw(answer)
 
 
-def _milliseconds(deadline: float) -> int:
-    return max(0, round((deadline - monotonic()) * 1000))
+def _poll(poller: select.poll, deadline: float) -> bool:
+    """Waits for a socket, but not beyond `deadline`, even if the stub never ceases to send."""
+    remaining = deadline - monotonic()
+    return remaining > 0 and bool(poller.poll(round(remaining * 1000)))
 
 
 def _broken(error: OSError) -> LinkError:

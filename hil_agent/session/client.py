@@ -341,7 +341,8 @@ class Session:
 
     def _lost(self) -> LinkError:
         return LinkError(
-            f"the process of session {self.name} is gone", hint=f"hil-agent destroy {self.name} removes what is left"
+            f"the process of session {self.name} is gone",
+            hint=f"hil-agent destroy {self.name} removes what is left",
         )
 
     def _plan(self) -> Json:

@@ -31,7 +31,7 @@ from hil_agent.session.protocol import (
 _log = logging.getLogger(__name__)
 
 Method = Callable[..., Json | Iterator[Json]]
-"""Takes the request's parameters by name, and ``cancel``; returns the result, or yields items."""
+"""Takes the request's parameters by name, and ``cancel`` if it is long; returns a result, or yields items."""
 
 
 class ControlServer:
@@ -140,11 +140,15 @@ class _Client:
         method = self._methods.get(request.method)
         if method is None:
             raise UsageError(f"this session does not know the method {request.method!r}")
+        params = dict(request.params)
+        signature = inspect.signature(method)
+        if "cancel" in signature.parameters:
+            params["cancel"] = cancel
         try:
-            inspect.signature(method).bind(**request.params, cancel=cancel)
+            signature.bind(**params)
         except TypeError as error:
             raise UsageError(f"{request.method}: {error}") from error
-        return method(**request.params, cancel=cancel)
+        return method(**params)
 
     def _send(self, message: dict[str, Json]) -> None:
         self.send_line(encode(message))
@@ -153,5 +157,3 @@ class _Client:
         """Sends one line; a client that is gone does not matter."""
         with self._sending, contextlib.suppress(OSError):
             self._connection.sendall(line)
-
-

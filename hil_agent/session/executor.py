@@ -78,6 +78,7 @@ class Executor:
         client: Client,
         source: El2TrapSource,
         vpsci: VirtualPsci,
+        *,
         machine: Machine,
         boot: Callable[[], EntryState],
         listeners: tuple[Listener, ...],

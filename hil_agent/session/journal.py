@@ -23,6 +23,7 @@ from hil_agent.session.events import CallAnswered, Event, Resumed, Suspended
 
 Record: TypeAlias = dict[str, Any]
 
+
 class News(Enum):
     """What a follower is told besides records."""
 

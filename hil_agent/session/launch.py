@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 
-from hil_agent.errors import HostError, LinkError
+from hil_agent.errors import HostError, LinkError, TargetTimeout
 from hil_agent.session.client import Session
 from hil_agent.session.folder import SessionFolder
 from hil_agent.session.plan import BootPlan
@@ -21,6 +21,9 @@ from hil_agent.session.state import State
 
 RELEASE = b"release\n"
 """Said to the session when it is on its own."""
+
+_SHOWN = 800
+"""Bytes of the console that a failure shows."""
 
 
 def boot(plan: BootPlan, *, wait: bool = True) -> Session:
@@ -44,7 +47,7 @@ def boot(plan: BootPlan, *, wait: bool = True) -> Session:
                 _start(folder, plan, theirs)
             _wait_started(folder, ours)
             if wait:
-                session.wait(State.RUNNING, timeout_s=plan.board.timeout_s)
+                _wait_up(session, plan)
             ours.sendall(RELEASE)
         except BaseException:
             ours.close()
@@ -80,3 +83,23 @@ def _wait_started(folder: SessionFolder, ours: socket.socket) -> None:
     answer = json.loads(said)
     if "error" in answer:
         raise decode_error(answer["error"])
+
+
+def _wait_up(session: Session, plan: BootPlan) -> None:
+    try:
+        session.wait(State.RUNNING, timeout_s=plan.board.timeout_s)
+    except TargetTimeout as error:
+        calls = session.status().calls
+        raise TargetTimeout(
+            f"the guest did not come up within {plan.board.timeout_s:g} s ({calls} PSCI calls seen); "
+            f"{_last_lines(session.folder)}",
+            hint="--timeout gives it longer, --until says what to wait for, --no-wait waits for nothing",
+        ) from error
+
+
+def _last_lines(folder: SessionFolder) -> str:
+    try:
+        said = folder.console_log.read_bytes()[-_SHOWN:].decode(errors="replace").strip()
+    except OSError:
+        said = ""
+    return f"the last on its console:\n{said}" if said else "it has said nothing on its console"

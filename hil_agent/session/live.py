@@ -112,7 +112,12 @@ class LiveSession:
         self._watch = _ReadyWatch(plan, hub, self._become_ready)
         stack.callback(self._watch.stop)
         self._executor = Executor(
-            client, source, vpsci, machine, load, (self._cell.apply, journal.apply, self._react)
+            client,
+            source,
+            vpsci,
+            machine=machine,
+            boot=load,
+            listeners=(self._cell.apply, journal.apply, self._react),
         )
         self._loop = TargetLoop(client, self._executor, machine.last_words)
         service = Service(

@@ -111,7 +111,7 @@ class TargetLoop:
         try:
             return action()
         finally:
-            if not self._executor.ended:
+            if not self._executor.ended and not self._client.running:
                 self._client.resume()
 
     def _stop(self) -> None:

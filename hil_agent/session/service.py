@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 class Service:
-    """Every public method is one of the protocol; ``cancel`` is set when its client has gone."""
+    """Most public methods are those of the protocol; ``cancel`` is set when its client has gone."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Service:
         self._cell.wake_waiters()
         self._journal.nudge()
 
-    def status(self, *, cancel: Cancellation) -> Json:
+    def status(self) -> Json:
         """Everything about the session."""
         vpsci: VirtualPsci = self._executor.vpsci
         return {
@@ -113,9 +113,7 @@ class Service:
             result = shell.exec(command, timeout_s, cancel=cancel)
         return {"output": base64.b64encode(result.stdout).decode(), "status": result.status}
 
-    def push(
-        self, *, data: str, destination: str, mode: int, timeout_s: float, cancel: Cancellation
-    ) -> None:
+    def push(self, *, data: str, destination: str, mode: int, timeout_s: float, cancel: Cancellation) -> None:
         """Stores a file in the guest."""
         with self._shell.take(timeout_s, cancel) as shell:
             shell.push(base64.b64decode(data), destination, mode=mode, timeout_s=timeout_s)
@@ -158,13 +156,13 @@ class Service:
         result = background.result()
         return {"output": base64.b64encode(result.stdout).decode(), "status": result.status}
 
-    def resume(self, *, cancel: Cancellation) -> None:
+    def resume(self) -> None:
         """Resumes the guest."""
         if self._cell.state is not State.SUSPENDED:
             raise StateError(f"the guest is {self._cell.state}, not suspended")
         self._with_target_stopped(self._executor.resume)
 
-    def clear_context(self, *, cancel: Cancellation) -> None:
+    def clear_context(self) -> None:
         """Drops the resume context."""
         self._loop.submit(self._executor.vpsci.clear_context).result(_TARGET_TIMEOUT_S)
 
@@ -186,7 +184,7 @@ class Service:
         self._loop.submit(self._executor.reset, stopped=True).result(_TARGET_TIMEOUT_S)
         self._wait(lambda: self._cell.state is State.RUNNING, timeout_s, "the guest to come up again", cancel)
 
-    def destroy(self, *, cancel: Cancellation) -> None:
+    def destroy(self) -> None:
         """Ends the session."""
         self._loop.end()
 
@@ -215,11 +213,17 @@ class Service:
     def _refusal(self, command: str, background: Background) -> GuestError:
         """Why a command ended without the guest having suspended."""
         result = background.result()
-        answers = [record["result"] for record in self._journal.calls() if record["function"] == "SYSTEM_SUSPEND"]
+        answers = [
+            record["result"] for record in self._journal.calls() if record["function"] == "SYSTEM_SUSPEND"
+        ]
         said = result.stdout.decode(errors="replace").strip()[-_SHOWN:]
         return GuestError(
             f"the guest did not suspend: {command!r} ended with status {result.status}"
             + (f": {said}" if said else "")
-            + (f"; the last SYSTEM_SUSPEND was answered {answers[-1]}" if answers else "; no SYSTEM_SUSPEND was seen"),
+            + (
+                f"; the last SYSTEM_SUSPEND was answered {answers[-1]}"
+                if answers
+                else "; no SYSTEM_SUSPEND was seen"
+            ),
             hint="/sys/power/mem_sleep must say [deep]; see hil-agent trace and the guest's dmesg",
         )

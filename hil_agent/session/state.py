@@ -7,9 +7,18 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 
-from hil_agent.psci.context import ResumeContext
 from hil_agent.errors import GuestError, TargetTimeout
-from hil_agent.session.events import CallAnswered, Crashed, Event, Ready, Resumed, Suspended, SwitchedOff, WasReset
+from hil_agent.psci.context import ResumeContext
+from hil_agent.session.events import (
+    CallAnswered,
+    Crashed,
+    Event,
+    Ready,
+    Resumed,
+    Suspended,
+    SwitchedOff,
+    WasReset,
+)
 
 
 class State(StrEnum):

@@ -11,21 +11,20 @@ import pytest
 RELEASE = "6.1.0-99-arm64"
 
 
-def arm64_image(*, text_offset: int = 0, image_size: int = 0x10000, flags: int = 0xA, size: int = 0x1000) -> bytes:
+def arm64_image(
+    *, text_offset: int = 0, image_size: int = 0x10000, flags: int = 0xA, size: int = 0x1000
+) -> bytes:
     header = struct.pack("<8x3Q24x4s4x", text_offset, image_size, flags, b"ARM\x64")
     return header + bytes(size - len(header))
 
 
-def assemble(source: str, output: Path) -> Path:
-    """An AArch64 object file, by the assembler that the project needs anyway."""
-    subprocess.run(["aarch64-linux-gnu-as", "-o", str(output), "-"], input=source, text=True, check=True)
-    return output
-
-
-def kernel_module(output: Path, *, depends: str = "", alias: str = "") -> Path:
+def kernel_module(*, depends: str = "", alias: str = "") -> bytes:
+    """A module with nothing in it, by the assembler that the project needs anyway."""
     modinfo = [f"depends={depends}", "license=GPL", *([f"alias={alias}"] if alias else [])]
-    lines = "".join(f'.asciz "{line}"\n' for line in modinfo)
-    return assemble(f'.section .modinfo,"a"\n{lines}', output)
+    source = '.section .modinfo,"a"\n' + "".join(f'.asciz "{line}"\n' for line in modinfo)
+    with tempfile.NamedTemporaryFile() as output:
+        subprocess.run(["aarch64-linux-gnu-as", "-o", output.name, "-"], input=source, text=True, check=True)
+        return output.read()
 
 
 @cache
@@ -34,7 +33,17 @@ def machine_tree(gic: int, cpus: int) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "virt.dtb")
         machine = f"virt,virtualization=on,gic-version={gic},dumpdtb={path}"
-        command = ["qemu-system-aarch64", "-machine", machine, "-cpu", "cortex-a57", "-smp", str(cpus), "-m", "512"]
+        command = [
+            "qemu-system-aarch64",
+            "-machine",
+            machine,
+            "-cpu",
+            "cortex-a57",
+            "-smp",
+            str(cpus),
+            "-m",
+            "512",
+        ]
         subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
         return path.read_bytes()
 
@@ -62,7 +71,9 @@ class Repository:
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
             (tree / path).write_bytes(data)
         deb = self.folder / f"{name}_{version.rpartition(':')[2]}_arm64.deb"
-        subprocess.run(["dpkg-deb", "-Znone", "--build", str(tree), str(deb)], check=True, capture_output=True)
+        subprocess.run(
+            ["dpkg-deb", "-Znone", "--build", str(tree), str(deb)], check=True, capture_output=True
+        )
         self.index()
 
     def index(self, *, lie_about: str = "") -> None:
@@ -74,26 +85,27 @@ class Repository:
             if lie_about and deb.name.startswith(lie_about):
                 digest = "0" * 64
             entries.append(
-                f"{control.stdout}Filename: ./{deb.name}\n"
-                f"Size: {deb.stat().st_size}\nSHA256: {digest}\n"
+                f"{control.stdout}Filename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {digest}\n"
             )
         (self.folder / "Packages").write_text("\n".join(entries))
 
     def _kernel_files(self) -> dict[str, bytes]:
-        top = f"lib/modules/{RELEASE}/kernel/drivers"
-        scratch = self.folder / "module.o"
+        drivers = f"lib/modules/{RELEASE}/kernel/drivers/net"
         return {
             f"boot/vmlinuz-{RELEASE}": arm64_image(),
-            f"{top}/net/virtio_net.ko": kernel_module(
-                scratch, depends="net_failover", alias="virtio:d1v*"
-            ).read_bytes(),
-            f"{top}/net/net_failover.ko": kernel_module(scratch).read_bytes(),
+            f"{drivers}/virtio_net.ko": kernel_module(depends="net_failover", alias="virtio:d1v*"),
+            f"{drivers}/net_failover.ko": kernel_module(),
         }
 
 
 @pytest.fixture(name="arm64_image")
 def _arm64_image() -> Callable[..., bytes]:
     return arm64_image
+
+
+@pytest.fixture(name="kernel_module")
+def _kernel_module() -> Callable[..., bytes]:
+    return kernel_module
 
 
 @pytest.fixture(name="machine_tree")
@@ -103,7 +115,7 @@ def _machine_tree() -> Callable[[int, int], bytes]:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    """A package archive that the host's apt uses in place of its own sources; the user's folders are empty."""
+    """An archive that the host's apt uses in place of its own sources; the user's folders are empty."""
     archive = Repository(tmp_path / "archive")
     sources = tmp_path / "sources.list"
     sources.write_text(

@@ -7,6 +7,7 @@ import pytest
 
 from hil_agent.errors import HostError
 from hil_agent.guest.debian import Apt, contents, read_member
+
 if TYPE_CHECKING:
     from conftest import Repository
 
@@ -46,6 +47,24 @@ def test_a_package_with_a_wrong_hash_is_refused(repository: Repository, apt: Apt
     apt.update(quiet)
     with pytest.raises(HostError, match="Hash Sum mismatch"):
         apt.download(["busybox-static"], quiet)
+
+
+def test_a_package_that_was_damaged_in_the_cache_is_fetched_again(apt: Apt) -> None:
+    (package,) = apt.download(["busybox-static"], quiet)
+    package.path.write_bytes(bytes(package.path.stat().st_size))
+    with pytest.raises(HostError, match="was damaged"):
+        apt.download(["busybox-static"], quiet)
+    assert apt.download(["busybox-static"], quiet) == [package]
+
+
+def test_without_any_source_apts_own_reason_is_given(repository: Repository, tmp_path: Path) -> None:
+    repository.folder.rename(tmp_path / "away")
+    apt = Apt(tmp_path / "apt")
+    apt.update(quiet)
+    with pytest.raises(
+        HostError, match=r"no arm64 package linux-image-arm64: .* does not have a Release file"
+    ):
+        apt.concrete("linux-image-arm64")
 
 
 def test_archives_that_the_lists_no_longer_name_are_dropped(repository: Repository, apt: Apt) -> None:

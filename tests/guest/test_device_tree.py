@@ -76,8 +76,14 @@ def test_a_gicv3_has_a_redistributor_for_each_cpu(machine_tree: MachineTree) -> 
 def test_redistributors_go_on_in_the_next_region() -> None:
     gic = Gic(GicVersion.V3, 0, (AddressRange(0x1000000, 0x20000), AddressRange(0x9000000, 0x40000)))
     assert [gic.cpu_frame(each) for each in range(3)] == [0x1000000, 0x9000000, 0x9020000]
-    with pytest.raises(ValueError, match="more CPUs than redistributors"):
+    with pytest.raises(ValueError, match="more CPUs than GICv3 redistributors"):
         gic.cpu_frame(3)
+
+
+def test_a_tree_with_more_cpus_than_redistributors_is_refused() -> None:
+    gic = Node("gic@0", {"compatible": b"arm,gic-v3\0", "reg": cells(0, 0, 0, 1, 0, 0x10000, 0, 0x20000)})
+    with pytest.raises(FileError, match="more CPUs than GICv3 redistributors"):
+        describe(tree(cpus(cpu(0), cpu(1)), MEMORY, gic))
 
 
 def test_the_third_affinity_is_in_the_upper_half() -> None:
@@ -119,7 +125,9 @@ def test_every_cpu_is_started_through_psci(machine_tree: MachineTree) -> None:
     root = patched(machine_tree(3, 1))
     node = root.child("cpus")
     assert node is not None
-    assert [each.strings("enable-method") for each in node.children if "reg" in each.properties] == [("psci",)]
+    assert [each.strings("enable-method") for each in node.children if "reg" in each.properties] == [
+        ("psci",)
+    ]
 
 
 def test_the_monitor_is_taken_out_of_the_guests_memory(machine_tree: MachineTree) -> None:
@@ -149,7 +157,10 @@ def test_the_initramfs_is_named_or_not_there(machine_tree: MachineTree) -> None:
     dtb = machine_tree(3, 1)
     first = patch(dtb, conduit=Conduit.HVC, monitor=MONITOR, initramfs=AddressRange(0x48000000, 0x123))
     node = chosen(flat_tree.parse(first).root)
-    assert (node.cells("linux,initrd-start"), node.cells("linux,initrd-end")) == ((0, 0x48000000), (0, 0x48000123))
+    assert (node.cells("linux,initrd-start"), node.cells("linux,initrd-end")) == (
+        (0, 0x48000000),
+        (0, 0x48000123),
+    )
     assert "linux,initrd-start" not in chosen(patched(first)).properties
 
 

@@ -41,7 +41,20 @@ def test_dtc_sees_no_difference(machine_tree: Callable[[int, int], bytes], gic: 
     assert source(compact) == source(padded)
 
 
-@pytest.mark.parametrize("size", range(len(SMALL)))
+def test_only_what_is_used_needs_to_be_read(machine_tree: Callable[[int, int], bytes]) -> None:
+    padded = machine_tree(3, 2)
+    size = flat_tree.used_size(padded[:40])
+    assert size < 16 << 10
+    assert flat_tree.parse(padded[:size]) == flat_tree.parse(padded)
+
+
+@pytest.mark.parametrize("header", [b"", bytes(40), SMALL[:39]])
+def test_what_is_no_header_has_no_size(header: bytes) -> None:
+    with pytest.raises(FlatTreeError):
+        flat_tree.used_size(header)
+
+
+@given(st.integers(0, len(SMALL) - 1))
 def test_a_tree_that_is_cut_off_is_refused(size: int) -> None:
     with pytest.raises(FlatTreeError):
         flat_tree.parse(SMALL[:size])

@@ -97,7 +97,8 @@ def test_two_builders_at_once_make_one_image() -> None:
     steps: list[str] = []
     recipe = catalogue.find("tiny")
     threads = [
-        threading.Thread(target=image.build, args=(recipe, lambda step, _: steps.append(step))) for _ in range(2)
+        threading.Thread(target=image.build, args=(recipe, lambda step, _: steps.append(step)))
+        for _ in range(2)
     ]
     for thread in threads:
         thread.start()
