@@ -15,7 +15,6 @@ from hil_agent.guest.initramfs import check_initramfs
 from hil_agent.guest.kernel import KernelKind, recognise
 from hil_agent.session import launch
 from hil_agent.session.client import Session
-from hil_agent.session.folder import SessionFolder
 from hil_agent.session.plan import BootPlan, GuestFiles
 
 Progress = Callable[[str, float | None], None]
@@ -86,9 +85,8 @@ def prepare(board: str | Board = "qemu-virt", **options: Unpack[BootOptions]) ->
     chosen = options.get("ready")
     if chosen is not None:
         _check_expression(chosen)
-    name = options.get("name")
     return BootPlan(
-        name=_free_name(resolved.name) if name is None else name,
+        name=options.get("name"),
         board=resolved,
         guest=files,
         ready=ready if chosen is None else chosen,
@@ -178,10 +176,3 @@ def _silent(_step: str, _fraction: float | None) -> None:
 
 def _absolute(path: Path | None) -> Path | None:
     return path.absolute() if path else None
-
-
-def _free_name(base: str) -> str:
-    """The board's name, with a number if there is such a session already."""
-    taken = {folder.name for folder in SessionFolder.all()}
-    names = (base if number == 1 else f"{base}-{number}" for number in range(1, len(taken) + 2))
-    return next(name for name in names if name not in taken)

@@ -249,5 +249,5 @@ def _loader(blob: Blob) -> tuple[str, str]:
 def _too_old(program: Path, version: tuple[int, int]) -> HostError:
     return HostError(
         f"{program} is QEMU {version[0]}.{version[1]}, which is too old",
-        hint=f"{MINIMUM_QEMU[0]}.{MINIMUM_QEMU[1]} is the oldest that will do: apt-get install qemu-system-arm",
+        hint=f"{MINIMUM_QEMU[0]}.{MINIMUM_QEMU[1]} is the oldest that will do; see hil-agent doctor",
     )

@@ -88,16 +88,16 @@ def boot_options(command: click.Command) -> click.Command:
 def boot(*, board: str, no_wait: bool, as_json: bool, **options: Unpack[BootOptions]) -> None:
     """Boot a guest on BOARD, a name from `hil-agent board list` or a board file.
 
-    Returns when the guest is up: as its recipe says, at a shell's prompt, or when the console matches --until.
-    The session lives on in a process of its own; see `hil-agent list`.
+    Returns when the guest is up: as its recipe says, at a shell's prompt, or when the console matches
+    --until. The session lives on in a process of its own; see `hil-agent list`.
     """
     if no_wait and options.get("ready") is not None:
         raise UsageError("--until and --no-wait exclude each other")
     with building() as progress:
         options["progress"] = progress
         plan = prepare(board, **options)
-    with booting(plan):
-        session = boot_session(plan, wait=not no_wait)
+    with booting(plan) as created:
+        session = boot_session(plan, wait=not no_wait, created=created)
     status = session.status()
     if as_json:
         print_json(status.model_dump(mode="json"))

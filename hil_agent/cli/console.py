@@ -33,7 +33,7 @@ def console(*, name: str, log: bool) -> None:
         return
     if sys.stderr.isatty():
         click.echo(f"console of {name}; Ctrl-] leaves it", err=True)
-    if interact(folder.console_socket) is Ending.GUEST:
+    if interact(folder.console_socket) is Ending.CONSOLE_CLOSED:
         click.echo(f"the console of {name} has ended", err=True)
 
 

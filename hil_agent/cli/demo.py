@@ -14,7 +14,8 @@ from hil_agent.api import prepare
 from hil_agent.cli.output import json_option, print_fields, print_json
 from hil_agent.cli.progress import booting, building
 from hil_agent.errors import GuestError, TargetTimeout
-from hil_agent.session.client import DEFAULT_SUSPEND, Context, Session
+from hil_agent.session.client import DEFAULT_SUSPEND, Session
+from hil_agent.session.documents import Context
 from hil_agent.session.launch import boot
 from hil_agent.session.state import State
 
@@ -78,8 +79,8 @@ def demo(*, cpus: int | None, profile: str | None, hold_s: float, as_json: bool)
     with building() as progress:
         plan = prepare("qemu-virt", cpus=cpus, profile=profile, progress=progress)
     began = time.monotonic()
-    with booting(plan):
-        session = boot(plan)
+    with booting(plan) as created:
+        session = boot(plan, created=created)
     with session:
         proof = _prove(session, hold_s, time.monotonic() - began)
     proof.check()

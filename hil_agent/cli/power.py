@@ -6,7 +6,8 @@ import click
 
 from hil_agent.cli.output import json_option, print_json
 from hil_agent.errors import StateError
-from hil_agent.session.client import DEFAULT_SUSPEND, Context, Session
+from hil_agent.session.client import DEFAULT_SUSPEND, Session
+from hil_agent.session.documents import Context
 
 
 @click.command

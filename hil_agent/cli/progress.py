@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hil_agent.cli.output import printable
-from hil_agent.resources import runtime_folder
 from hil_agent.session.folder import SessionFolder
 from hil_agent.session.plan import BootPlan
 
@@ -51,28 +50,29 @@ def building() -> Iterator[Callable[[str, float | None], None]]:
 
 
 @contextlib.contextmanager
-def booting(plan: BootPlan) -> Iterator[None]:
-    """Shows the last line of the guest's console while it boots."""
+def booting(plan: BootPlan) -> Iterator[Callable[[SessionFolder], None]]:
+    """Shows the last line of the guest's console while it boots; yields what is to be told the folder."""
     if not sys.stderr.isatty():
-        yield
+        yield lambda _: None
         return
     over = threading.Event()
-    log = SessionFolder(runtime_folder() / plan.name).console_log
-    with _progress() as progress:
+    with _progress() as progress, contextlib.ExitStack() as stack:
         task = progress.add_task(f"booting {plan.guest.name}", total=None)
 
-        def follow() -> None:
+        def follow(folder: SessionFolder) -> None:
             while not over.wait(_REFRESH_S):
-                line = _last_line(log)
+                line = _last_line(folder.console_log)
                 progress.update(task, description=f"booting {plan.guest.name}  {line}")
 
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
+        def created(folder: SessionFolder) -> None:
+            thread = threading.Thread(target=follow, args=(folder,), daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+
         try:
-            yield
+            yield created
         finally:
             over.set()
-            thread.join()
 
 
 def _progress(*columns: BarColumn) -> Progress:

@@ -9,7 +9,8 @@ import click
 
 from hil_agent.cli.output import json_option, print_json, printable
 from hil_agent.errors import UsageError
-from hil_agent.session.client import Session, TraceRecord
+from hil_agent.session.client import Session
+from hil_agent.session.documents import TraceRecord
 
 
 @click.command

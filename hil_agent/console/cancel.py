@@ -7,7 +7,7 @@ import os
 from hil_agent.errors import TargetError
 
 
-class Cancelled(TargetError):
+class Cancelled(TargetError):  # noqa: N818 - a word of its own, like TargetTimeout
     """Somebody called off what was being waited for."""
 
 

@@ -26,7 +26,7 @@ _LINE_BYTES = 4096
 _READ_BYTES = 64 * 1024
 
 
-class GuestDied(GuestError):
+class GuestDied(GuestError):  # noqa: N818 - a word of its own, like TargetTimeout
     """The guest's kernel panicked or booted anew while its shell was in use."""
 
 
@@ -55,15 +55,17 @@ class _Stream(_ByteSpawn):
         self._watch = DeathWatch(PANICS + REBOOTS)
         self._filter = MessageFilter()
 
-    def read_nonblocking(self, size: int = 1, timeout: float | None = -1) -> bytes:
-        """The next bytes but for the kernel's messages. Raises what pexpect raises, Cancelled, and GuestDied."""
+    def read_nonblocking(self, size: int = 1, timeout: float | None = -1) -> bytes:  # noqa: ARG002 - see above
+        """The next bytes, without the kernel's messages. Raises also Cancelled and GuestDied."""
         now = time.monotonic()
         until = self.until
         if self._watch.dying:
             until = now + QUIET_S
         elif self.heard:
             until = min(until, max(self.settled, now + QUIET_S))
-        sources = [self.socket, self.cancel] if self.cancel else [self.socket]
+        sources: list[socket.socket | Cancellation] = [self.socket]
+        if self.cancel:
+            sources.append(self.cancel)
         ready = select.select(sources, [], [], max(0.0, until - now))[0]
         if self.cancel in ready:
             raise Cancelled("cancelled while waiting for the guest's shell")

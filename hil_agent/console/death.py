@@ -12,7 +12,7 @@ REPORT_BYTES = 8192
 # Of a line that has not ended yet, this much is kept.
 _LINE_BYTES = 2048
 
-# printk starts wherever the cursor is, so also in the middle of what userland writes; then its time stamp tells.
+# printk starts wherever the cursor is, also in the middle of a line of userland; there its time stamp tells.
 _START = rb"(?:^|\] ?)"
 
 

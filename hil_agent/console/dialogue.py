@@ -1,8 +1,8 @@
 """Requests to a shell on the console, and their answers, over a line on which either can be lost.
 
 An answer is ``=NONCE.NUMBER:TEXT;`` on one line. A message of the kernel can tear it, and on a real serial
-line a request can get lost: then the request is made again, with a new number, and only the newest one's answer
-counts. So every request must be one that may be made twice.
+line a request can get lost: then the request is made again, with a new number, and only the answer to the
+newest one counts. So every request must be one that may be made twice.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _USUAL = 11520
 _FIRST_PATIENCE_S = 2.0
 _LONGEST_PATIENCE_S = 60.0
 
-# One that is followed by something else may have had its answer torn. What followed may also be unrelated, and
-# what is sent to a busy shell piles up in its terminal: so the pauses double every eighth time.
+# One that is followed by something else may have had its answer torn. But that may be unrelated, and what is
+# sent to a busy shell piles up in its terminal: so the pauses double every eighth time.
 _LONGEST_SETTLING_S = 30.0
 
 

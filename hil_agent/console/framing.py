@@ -1,8 +1,8 @@
 """Data as lines of text that survive a console, and back. Pure.
 
-From the guest, data comes in blocks of numbered lines. A message of the kernel can stand anywhere in between,
-also in the middle of a line. Most messages are known by their time stamp and taken out. Where that fails, a line
-that was torn is recognised, since its number and length are known beforehand, and can be asked for again. A
+From the guest, data comes in blocks of numbered lines. A message of the kernel can stand anywhere in them,
+also in the middle of a line. Most messages are known by their time stamp and taken out. Where that fails, a
+line that was torn is recognised, since its number and length are known beforehand, and is asked for again. A
 digest over the whole settles the rest.
 
 To the guest, data goes in chunks of lines that the guest decodes and compares with a digest.

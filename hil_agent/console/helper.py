@@ -1,8 +1,8 @@
 """The shell's far end: a few functions that live in the guest's shell while a command runs.
 
-A line typed at the prompt starts a subshell that evaluates, without echo, each further line that begins with a
-nonce; so it first learns some functions and then serves requests by calling them. Nothing of it stays: not in
-the user's shell, because it is a subshell, and not in the guest's files, because it cleans up when it leaves.
+A line typed at the prompt starts a subshell that evaluates, without echo, each further line that begins with
+a nonce; so it first learns some functions and then serves requests by calling them. Nothing of it stays: not
+in the user's shell, because it is a subshell, and not in the guest's files, because it cleans up at its end.
 """
 
 from __future__ import annotations
@@ -88,16 +88,12 @@ get() {
 _NEEDED = ("dd", "grep", "sed", "sh", "wc")
 
 
-def _coders() -> str:
-    """Defines the guest's half of the codes, so that the first of those that it has programs for is used."""
-    functions = [
-        *((code.program, "encode", code.encode) for code in LINE_CODES),
-        *((code.program, "decode", code.decode) for code in CHUNK_CODES),
-        *((digest.program, "digest", f'set -- $({digest.program} <"$1"); echo $1') for digest in DIGESTS),
-    ]
-    return "\n".join(
-        f"has {program} && {name}() {{ {body}; }}" for program, name, body in reversed(functions)
-    )
+# The guest's half of the codes: program, function, body.
+_FUNCTIONS = (
+    *((code.program, "encode", code.encode) for code in LINE_CODES),
+    *((code.program, "decode", code.decode) for code in CHUNK_CODES),
+    *((digest.program, "digest", f'set -- $({digest.program} <"$1"); echo $1') for digest in DIGESTS),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +131,11 @@ class Helper:
         """
         self._dialogue.channel.send(f"{self._fill_in(_ENTER)}\n".encode(), deadline)
         self._await_word(b"in", deadline)
-        coders = [*LINE_CODES, *CHUNK_CODES, *DIGESTS]
-        programs = " ".join(sorted({*_NEEDED, *(coder.program for coder in coders)}))
-        lesson = self._fill_in(_LEARN.replace("CODERS", _coders()).replace("PROGRAMS", programs))
-        learn = f"""{self._dialogue.nonce} eval "$(sed -n '/^[.]$/q;p')"\n{lesson}.\n\n"""
+        programs = {program for program, _, _ in _FUNCTIONS}.union(_NEEDED)
+        # The last definition holds whose program is there, so the preferred one comes last.
+        coders = [f"has {program} && {name}() {{ {body}; }}" for program, name, body in reversed(_FUNCTIONS)]
+        lesson = _LEARN.replace("PROGRAMS", " ".join(sorted(programs))).replace("CODERS", "\n".join(coders))
+        learn = f"""{self._dialogue.nonce} eval "$(sed -n '/^[.]$/q;p')"\n{self._fill_in(lesson)}.\n\n"""
         have = set(self._ask("ready", deadline, ahead=learn.encode()).text.split())
         if "directory" not in have:
             raise GuestError("the guest has no folder that can be written", hint="mount a tmpfs on /tmp")

@@ -70,7 +70,7 @@ class _Peer:
         self.events = 0
 
     def receive(self) -> bytes | None:
-        """Reads what is there: empty when the stream is at its end or broken, None when nothing is there now."""
+        """Reads what is there: empty when the stream is over or broken, None when there is nothing now."""
         try:
             return self.stream.recv(_CHUNK_BYTES)
         except BlockingIOError:
@@ -205,6 +205,7 @@ class ConsoleHub:
         what = repr(pattern.pattern.decode("utf-8", "replace"))
         deadline = time.monotonic() + timeout_s
         with self._news() as news:
+            sources: list[int | Cancellation] = [news, cancel] if cancel else [news]
             while True:
                 with self._lock:
                     oldest = self._received - len(self._history)
@@ -216,7 +217,7 @@ class ConsoleHub:
                 if over:
                     raise LinkError(f"the console ended before {what} appeared on it{self._last_words()}")
                 left = max(0.0, deadline - time.monotonic())
-                ready = select.select([news, cancel] if cancel else [news], [], [], left)[0]
+                ready = select.select(sources, [], [], left)[0]
                 if cancel in ready:
                     raise Cancelled(f"no longer waiting for {what} on the console")
                 if not ready:

@@ -35,7 +35,7 @@ _INTERRUPTS = (b"\x03", b"\x1c")
 _SHOWN_BYTES = 2000
 
 
-# In the helper's folder, a file named data; see Shell.push. An existing file keeps what it is: a link, a device.
+# See Shell.push; the helper's folder has the data. An existing file stays what it is: a link, a device.
 _STORE = """\
 to={destination}
 [ -d "$to" ] && to=$to/{name}
@@ -123,12 +123,14 @@ class Shell:
             GuestError: the guest cannot store it; with the guest's own message.
             TargetError: as ``sync`` does.
         """
-        name = ""
-        if isinstance(source, Path):
+        name, data = "", b""
+        if isinstance(source, bytes):
+            data = source
+        else:
             name = source.name
             try:
+                data = source.read_bytes()
                 mode = source.stat().st_mode & 0o777 if mode is None else mode
-                source = source.read_bytes()
             except OSError as error:
                 raise UsageError(f"cannot read {source}: {error.strerror}") from error
         command = _STORE.format(
@@ -136,7 +138,7 @@ class Shell:
             name=shlex.quote(name),
             chmod="" if mode is None else f'&& chmod {mode:o} -- "$to"',
         )
-        result = self._start(command, {"data": source}, timeout_s).wait(timeout_s)
+        result = self._start(command, {"data": data}, timeout_s).wait(timeout_s)
         if result.status:
             raise GuestError(f"the guest cannot store {destination}: {_message(result)}")
 

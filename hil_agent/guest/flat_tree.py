@@ -22,6 +22,7 @@ MAX_DEPTH = 64
 _MAGIC = 0xD00DFEED
 _VERSION, _LAST_COMPATIBLE = 17, 16
 _HEADER = struct.Struct(">10I")
+HEADER_SIZE = _HEADER.size
 _RESERVATION = struct.Struct(">QQ")
 _CELL = struct.Struct(">I")
 _BEGIN_NODE, _END_NODE, _PROPERTY, _NOP, _END = 1, 2, 3, 4, 9
@@ -96,7 +97,7 @@ class _Header(NamedTuple):
 
 
 def used_size(header: bytes) -> int:
-    """Bytes up to the end of what a tree holds, from its first 40: QEMU's says 1 MiB and uses 10 KiB.
+    """Bytes up to the end of what a tree holds, from its header: QEMU's says 1 MiB and uses 10 KiB.
 
     Raises:
         FlatTreeError: the bytes are no header of a tree.

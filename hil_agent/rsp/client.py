@@ -166,12 +166,8 @@ class Client:
         what = f"reading target description {annex!r}"
         document = bytearray()
         while True:
-            request = b"qXfer:features:read:%b:%x,%x" % (
-                annex.encode(),
-                len(document),
-                self.features.packet_size - 1,
-            )
-            reply = check_answered(self._ask(request), what)
+            piece = b"%x,%x" % (len(document), self.features.packet_size - 1)
+            reply = check_answered(self._ask(b"qXfer:features:read:%b:%b" % (annex.encode(), piece)), what)
             document += reply[1:]
             if reply[:1] == b"l":
                 return bytes(document)
@@ -188,7 +184,7 @@ class Client:
             found += map(ThreadId.parse, reply[1:].split(b","))
             reply = self._ask(b"qsThreadInfo")
         if reply != b"l":
-            raise unexpected(reply, "listing threads")
+            raise unexpected(check_answered(reply, "listing threads"), "listing threads")
         return found
 
     def exchange(self, *requests: bytes) -> list[bytes]:
@@ -414,7 +410,10 @@ class Client:
         return action.encode()
 
     def poll_stop(self) -> StopReply | None:
-        """The stop reply, if it has arrived; for use when `fileno` is readable. Never waits."""
+        """The stop reply, if it has arrived; for use when `fileno` is readable. Never waits.
+
+        An error leaves what arrived behind it unread: call again before you wait for `fileno`.
+        """
         return self._next_stop(0)
 
     def wait_stop(self, timeout_s: float) -> StopReply:

@@ -6,7 +6,7 @@ Source: GDB's manual, appendix "Target Descriptions".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from xml.parsers import expat
 
@@ -50,7 +50,7 @@ class Register:
         return (self.bits + 7) // 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TargetDescription:
     """The registers of a target by name, in the order of their numbers."""
 
@@ -91,9 +91,7 @@ def _lay_out(found: list[Register]) -> dict[str, Register]:
     registers: dict[str, Register] = {}
     offset = 0
     for item in sorted(found, key=lambda register: register.number):
-        registers[item.name] = Register(
-            item.name, item.number, item.bits, offset, item.type, item.group, item.feature
-        )
+        registers[item.name] = replace(item, offset=offset)
         offset += item.size
     return registers
 

@@ -22,9 +22,8 @@ from hil_agent.rsp.reply import excerpt
 
 _RECEIVE_SIZE: Final = 16 * 1024
 _REPEAT_LIMIT: Final = 8
-_WINDOW: Final = (
-    16 * 1024
-)  # bytes of requests in flight: less than any socket's buffer, else both sides block
+_WINDOW: Final = 16 * 1024
+"""Bytes of requests in flight at most: were it more than a socket buffers, both sides could block."""
 
 
 class Link:

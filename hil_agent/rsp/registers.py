@@ -71,9 +71,6 @@ class Registers:
             raise UnavailableError(f"register {name} is not in the stub's reply to 'g'")
         return decode_value(register, text)
 
-    def __contains__(self, name: object) -> bool:
-        return name in tuple(self)
-
     def __iter__(self) -> Iterator[str]:
         """The names of the registers that the reply has room for."""
         size = len(self.text) // 2

@@ -14,79 +14,16 @@ import socket
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict
-
-from hil_agent.errors import FileError, HostError, LinkError, ProtocolError
+from hil_agent.errors import FileError, LinkError, ProtocolError
+from hil_agent.session.documents import Context, Status, TraceRecord
 from hil_agent.session.folder import SessionFolder
 from hil_agent.session.protocol import PROTOCOL, Json, decode, decode_error, encode
 from hil_agent.session.state import State
 
 DEFAULT_SUSPEND = "echo mem > /sys/power/state"
 _GRACE_S = 10.0
-
-
-class _Document(BaseModel):
-    """JSON of docs/cli.md: fields may be added to it."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Cpu(_Document):
-    """One vCPU: its index, MPIDR affinity and power."""
-
-    cpu: int
-    mpidr: str
-    power: Literal["on", "on_pending", "off", "suspended"]
-
-
-class Context(_Document):
-    """The resume context that SYSTEM_SUSPEND left behind; ``since_s``: seconds it has been held."""
-
-    entry_point: str
-    context_id: str
-    cpu: int
-    width: int
-    since_s: float
-
-
-class Status(_Document):
-    """What ``hil-agent status --json`` prints."""
-
-    name: str
-    board: str
-    guest: str
-    state: State
-    reason: str | None = None
-    profile: str
-    trap: str
-    cpus: tuple[Cpu, ...]
-    context: Context | None
-    suspends: int
-    resumes: int
-    calls: int
-    uptime_s: float
-    gdb: str | None
-    console_log: Path
-    pid: int | None
-    target_pid: int | None
-
-
-class TraceRecord(_Document):
-    """One trapped call, as ``hil-agent trace --json`` prints it."""
-
-    seq: int
-    time_s: float
-    cpu: int
-    conduit: Literal["hvc", "smc"]
-    function: str
-    function_id: str
-    args: tuple[str, ...]
-    result: str | None
-    value: str | None
-    handling_us: float
-    fault: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,29 +76,22 @@ class Session:
         self.destroy()
 
     def status(self) -> Status:
-        """Everything about the session; of one whose process died, what is known of it."""
+        """Everything about the session; of one that cannot be asked, what is known of it."""
         try:
             return Status.model_validate(self._ask("status"))
         except LinkError as error:
-            plan = self._plan()
+            starting = self.folder.pid() is not None
+            board, guest = self._plan()
             return Status(
                 name=self.name,
-                board=plan["board"]["name"],
-                guest=plan["guest"]["name"],
-                state=State.CRASHED,
-                reason=error.message,
-                profile=plan["board"]["profile"],
-                trap=plan["board"]["trap"],
-                cpus=(),
-                context=None,
-                suspends=0,
-                resumes=0,
-                calls=0,
-                uptime_s=0.0,
-                gdb=None,
+                board=str(board.get("name")),
+                guest=str(guest.get("name")),
+                state=State.BOOTING if starting else State.CRASHED,
+                reason=None if starting else error.message,
+                profile=str(board.get("profile")),
+                trap=str(board.get("trap")),
                 console_log=self.folder.console_log,
-                pid=None,
-                target_pid=None,
+                pid=self.folder.pid(),
             )
 
     def exec(self, command: str, *, timeout_s: float = 60.0) -> ExecResult:
@@ -266,7 +196,7 @@ class Session:
         self._ask("clear_context")
 
     def trace(self) -> list[TraceRecord]:
-        """Every trapped call so far; of a very long session the newest hundred thousand."""
+        """Every trapped call so far; of a very long session the newest twenty thousand."""
         return [TraceRecord.model_validate(item) for item in self._stream("trace", follow=False)]
 
     def follow(self) -> Iterator[TraceRecord]:
@@ -345,8 +275,10 @@ class Session:
             hint=f"hil-agent destroy {self.name} removes what is left",
         )
 
-    def _plan(self) -> Json:
+    def _plan(self) -> tuple[dict[str, Json], dict[str, Json]]:
+        """Board and guest as they were planned, as far as that was written down already."""
         try:
-            return decode(self.folder.plan.read_bytes())
-        except OSError as error:
-            raise HostError(f"{self.folder.plan}: {error.strerror}") from error
+            plan = decode(self.folder.plan.read_bytes())
+        except (OSError, ProtocolError):
+            plan = {}
+        return plan.get("board", {}), plan.get("guest", {})

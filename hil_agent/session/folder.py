@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -23,7 +24,8 @@ from hil_agent.errors import HostError, NotFoundError, UsageError
 from hil_agent.resources import runtime_folder
 from hil_agent.suggest import suggest
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}", re.ASCII)
+_LONGEST = 48
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LONGEST - 1}}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +45,26 @@ class SessionFolder:
         if not _NAME.fullmatch(name):
             raise UsageError(
                 f"{name!r} cannot be the name of a session",
-                hint="letters, digits, '.', '_' and '-', beginning with a letter or a digit, 48 at most",
+                hint=f"letters, digits, '.', '_', '-'; a letter or a digit first; {_LONGEST} at most",
             )
         folder = cls(runtime_folder() / name)
-        try:
-            folder.path.mkdir(mode=0o700)
-        except FileExistsError:
+        if not folder._make():
             raise UsageError(
                 f"a session called {name!r} exists", hint=f"hil-agent destroy {name}, or another --name"
-            ) from None
-        except OSError as error:
-            raise HostError(f"cannot create {folder.path}: {error.strerror}") from error
+            )
         return folder
+
+    @classmethod
+    def create_numbered(cls, base: str) -> SessionFolder:
+        """Takes the name ``base``, or the first of ``base-2``, ``base-3`` ... that is free.
+
+        Raises:
+            HostError: the folder cannot be made.
+        """
+        base = base[: _LONGEST - 4]
+        names = (base if number == 1 else f"{base}-{number}" for number in itertools.count(1))
+        folders = (cls(runtime_folder() / name) for name in names)
+        return next(folder for folder in folders if folder._make())
 
     @classmethod
     def find(cls, name: str) -> SessionFolder:
@@ -109,6 +119,16 @@ class SessionFolder:
     def plan(self) -> Path:
         """What was booted."""
         return self.path / "plan.json"
+
+    def _make(self) -> bool:
+        """Makes the folder; False if it is there already."""
+        try:
+            self.path.mkdir(mode=0o700)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise HostError(f"cannot create {self.path}: {error.strerror}") from error
+        return True
 
     def claim(self) -> None:
         """Notes that this process is the session's."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,7 +63,7 @@ class GuestShell:
         self._hub = hub
         self._cell = cell
         self._turn = threading.Lock()
-        self._current: Cancellation | None = None
+        self._stream: socket.socket | None = None
 
     @contextmanager
     def take(self, timeout_s: float, cancel: Cancellation) -> Iterator[Shell]:
@@ -75,19 +77,19 @@ class GuestShell:
             StateError: the guest cannot run anything now.
             TargetTimeout: others were not done in time.
         """
+        self._check(cancel)
         if not self._turn.acquire(timeout=timeout_s):
             raise TargetTimeout(f"the guest's shell was busy with another command for {timeout_s:g} s")
         try:
             self._check(cancel)
-            self._current = cancel
-            with self._hub.attach() as stream:
-                yield Shell(stream)
+            with self._hub.attach() as self._stream:
+                yield Shell(self._stream)
         except (LinkError, Cancelled) as error:
             if self._cell.state in FINAL:
                 raise GuestError(f"the guest is {self._cell.state}{self._because()}") from error
             raise
         finally:
-            self._current = None
+            self._stream = None
             self._turn.release()
 
     def start(self, command: str) -> Background:
@@ -106,10 +108,11 @@ class GuestShell:
         return background
 
     def abort(self) -> None:
-        """Calls off what runs: the guest has ended."""
-        current = self._current
-        if current is not None:
-            current.set()
+        """Cuts off what runs: the guest has ended, and will not answer any more."""
+        stream = self._stream
+        if stream is not None:
+            with contextlib.suppress(OSError):  # it is over just now
+                stream.shutdown(socket.SHUT_RDWR)
 
     def _check(self, cancel: Cancellation) -> None:
         state = self._cell.state

@@ -33,8 +33,11 @@ class News(Enum):
 
 Follower: TypeAlias = "queue.Queue[Record | News]"
 
-_KEPT = 100_000
-"""Records of calls that are kept in memory, the newest; the file has all."""
+_KEPT = 20_000
+"""Records of calls that are kept in memory, the newest."""
+
+_LARGEST = 256 << 20
+"""Bytes of the file. A guest may call in an endless loop, and the file's place may be memory."""
 
 _BACKLOG = 10_000
 """Records that a follower may be behind before it loses some."""
@@ -100,7 +103,8 @@ class Journal:
         self._calls: deque[Record] = deque(maxlen=_KEPT)
         self._followers: list[Follower] = []
         self._seq = 0
-        self.failure: OSError | None = None
+        self._size = 0
+        self.failure: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +118,7 @@ class Journal:
         return time.monotonic() - self._began
 
     def apply(self, event: Event) -> None:
-        """Writes one event down. A full disk ends the file, noted in ``failure``, and not the session."""
+        """Writes one event down. A full disk ends the file, said in ``failure``, and not the session."""
         if isinstance(event, CallAnswered):
             self._seq += 1
             record = call_record(self._seq, self.uptime_s, event)
@@ -127,9 +131,12 @@ class Journal:
             record = _event_record(self.uptime_s, event)
         if self.failure is None:
             try:
-                os.write(self._file, json.dumps(record, separators=(",", ":")).encode() + b"\n")
+                self._size += os.write(self._file, json.dumps(record, separators=(",", ":")).encode() + b"\n")
             except OSError as error:
-                self.failure = error
+                self.failure = error.strerror
+            else:
+                if self._size > _LARGEST:
+                    self.failure = f"the journal has reached {_LARGEST >> 20} MiB"
 
     def calls(self) -> list[Record]:
         """Records of the calls so far, oldest first."""
@@ -157,7 +164,7 @@ class Journal:
         """Ends the file and every follower's stream."""
         self._put(News.END)
         os.close(self._file)
-        self.failure = OSError("the journal is closed")
+        self.failure = "the journal is closed"
 
     def _put(self, news: News) -> None:
         with self._lock:

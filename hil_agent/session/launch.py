@@ -11,6 +11,7 @@ import json
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 
 from hil_agent.errors import HostError, LinkError, TargetTimeout
 from hil_agent.session.client import Session
@@ -26,19 +27,27 @@ _SHOWN = 800
 """Bytes of the console that a failure shows."""
 
 
-def boot(plan: BootPlan, *, wait: bool = True) -> Session:
+def boot(
+    plan: BootPlan, *, wait: bool = True, created: Callable[[SessionFolder], None] = lambda _: None
+) -> Session:
     """Boots a guest.
 
     Args:
         plan: what, and on what.
         wait: until the guest is up; else only until the machine runs.
+        created: told the session's folder once it is there, for those who show progress.
 
     Raises:
         UsageError: the plan cannot be carried out as it is; nothing is left behind.
         HostError: this host lacks something.
         TargetError: the guest did not come up; nothing is left behind.
     """
-    folder = SessionFolder.create(plan.name)
+    if plan.name is None:
+        folder = SessionFolder.create_numbered(plan.board.name)
+        plan = plan.model_copy(update={"name": folder.name})
+    else:
+        folder = SessionFolder.create(plan.name)
+    created(folder)
     session = Session(folder)
     ours, theirs = socket.socketpair()
     with ours:

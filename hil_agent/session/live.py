@@ -12,6 +12,7 @@ from typing import Self
 from hil_agent.console import Cancellation, Cancelled, ConsoleHub
 from hil_agent.el2 import El2TrapSource, Monitor
 from hil_agent.errors import FileError, LinkError, UsageError
+from hil_agent.guest import flat_tree
 from hil_agent.guest.device_tree import MachineDescription, describe, patch
 from hil_agent.guest.kernel import recognise
 from hil_agent.guest.layout import Layout, plan_layout
@@ -131,7 +132,7 @@ class LiveSession:
             machine_pid=lambda: machine.pid,
         )
         stack.enter_context(
-            ControlServer(folder.control_socket, plan.name, service.methods(), service.client_gone)
+            ControlServer(folder.control_socket, folder.name, service.methods(), service.client_gone)
         )
         self._executor.start()
         self._watch.start()
@@ -213,8 +214,9 @@ def _device_tree(plan: BootPlan, layout: Layout, client: Client) -> tuple[bytes,
     """
     given = plan.guest.device_tree
     if given is None:
-        size = int.from_bytes(client.read_memory(layout.device_tree.start + 4, 4), "big")
-        original = client.read_memory(layout.device_tree.start, min(size, layout.device_tree.size))
+        start = layout.device_tree.start
+        size = flat_tree.used_size(client.read_memory(start, flat_tree.HEADER_SIZE))
+        original = client.read_memory(start, min(size, layout.device_tree.size))
         path = "the device tree of the machine"
     else:
         try:

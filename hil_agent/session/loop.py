@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from hil_agent.errors import HilAgentError, StateError, TargetError
+from hil_agent.errors import HilAgentError, LinkError, StateError
 from hil_agent.rsp import Client
 from hil_agent.session.executor import Executor
 
@@ -87,11 +87,11 @@ class TargetLoop:
                 self._executor.handle(stop)
         except HilAgentError as error:
             self._give_up(error)
-            return False
+            return not isinstance(error, LinkError)
         return True
 
     def _give_up(self, error: HilAgentError) -> None:
-        reason = f"{self._last_words()} ({error.message})" if isinstance(error, TargetError) else str(error)
+        reason = f"{self._last_words()} ({error.message})" if isinstance(error, LinkError) else str(error)
         self._executor.crashed(reason)
 
     def _serve_requests(self) -> None:
@@ -116,8 +116,6 @@ class TargetLoop:
 
     def _stop(self) -> None:
         """Stops the machine. A call that was trapped just then is answered on the way."""
-        if self._executor.ended:
-            raise StateError("the guest has ended")
         if not self._client.running:
             return
         self._client.interrupt()

@@ -42,7 +42,9 @@ class BootPlan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(description="Name of the session")
+    name: str | None = Field(
+        default=None, description="Name of the session; null: the board's, with a number if that is taken"
+    )
     board: AnyBoard = Field(description="What it runs on, with the options of the command line applied")
     guest: GuestFiles = Field(description="What is booted")
     ready: str | None = Field(

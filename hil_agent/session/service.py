@@ -77,7 +77,7 @@ class Service:
         """Everything about the session."""
         vpsci: VirtualPsci = self._executor.vpsci
         return {
-            "name": self._plan.name,
+            "name": self._folder.name,
             "board": self._plan.board.name,
             "guest": self._plan.guest.name,
             "state": self._cell.state.value,

@@ -15,7 +15,8 @@ import pytest
 from hil_agent.guest import catalogue, image
 from hil_agent.guest.image import GuestImage
 from hil_agent.session import Session
-from hil_agent.session.client import Context, ExecResult, TraceRecord
+from hil_agent.session.client import ExecResult
+from hil_agent.session.documents import Context, TraceRecord
 from hil_agent.session.folder import SessionFolder
 
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]

@@ -9,7 +9,7 @@ from hil_agent.errors import HostError
 from hil_agent.guest.debian import Apt, contents, read_member
 
 if TYPE_CHECKING:
-    from conftest import Repository
+    from tests.guest.conftest import Repository
 
 
 def quiet(_step: str, _fraction: float | None) -> None:

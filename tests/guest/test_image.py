@@ -14,7 +14,7 @@ from hil_agent.guest import catalogue, image
 from hil_agent.guest.image import GuestImage
 
 if TYPE_CHECKING:
-    from conftest import Repository
+    from tests.guest.conftest import Repository
 
 WriteRecipe = Callable[..., Path]
 

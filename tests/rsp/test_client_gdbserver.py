@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import platform
+
 import pytest
 
 from hil_agent.rsp import BreakpointKind, Client, RefusedError, UnsupportedError
 from hil_agent.rsp.stop import SIGTRAP
+
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="plants x86-64 instructions")
 
 
 def test_what_gdbserver_can_do_is_found_out(gdbserver: Client) -> None:

@@ -1,0 +1,75 @@
+"""The JSON documents that the command line prints and the Python API returns: a contract.
+
+Fields may be added, never renamed or removed; a reader must not mind more than it knows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from hil_agent.session.state import State
+
+
+class _Document(BaseModel):
+    """What they have in common."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Cpu(_Document):
+    """One vCPU: its index, MPIDR affinity and power."""
+
+    cpu: int
+    mpidr: str
+    power: Literal["on", "on_pending", "off", "suspended"]
+
+
+class Context(_Document):
+    """The resume context that SYSTEM_SUSPEND left behind; ``since_s``: seconds it has been held."""
+
+    entry_point: str
+    context_id: str
+    cpu: int
+    width: int
+    since_s: float
+
+
+class Status(_Document):
+    """What ``hil-agent status --json`` prints."""
+
+    name: str
+    board: str
+    guest: str
+    state: State
+    reason: str | None = None
+    profile: str
+    trap: str
+    cpus: tuple[Cpu, ...] = ()
+    context: Context | None = None
+    suspends: int = 0
+    resumes: int = 0
+    calls: int = 0
+    uptime_s: float = 0.0
+    gdb: str | None = None
+    console_log: Path
+    pid: int | None = None
+    target_pid: int | None = None
+
+
+class TraceRecord(_Document):
+    """One trapped call, as ``hil-agent trace --json`` prints it."""
+
+    seq: int
+    time_s: float
+    cpu: int
+    conduit: Literal["hvc", "smc"]
+    function: str
+    function_id: str
+    args: tuple[str, ...]
+    result: str | None
+    value: str | None
+    handling_us: float
+    fault: str | None
