@@ -73,8 +73,9 @@ def decode_request(line: bytes) -> Request:
 
 
 def encode_error(error: HilAgentError) -> Json:
-    """An error as it goes over the socket."""
-    return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+    """An error as it goes over the socket: as what the tree in ``hil_agent.errors`` calls it."""
+    kind = next(cls for cls in type(error).__mro__ if cls.__module__ == hil_agent.errors.__name__)
+    return {"kind": kind.__name__, "message": error.message, "hint": error.hint}
 
 
 def decode_error(document: Json) -> HilAgentError:
