@@ -58,7 +58,6 @@ class QemuBoard(Board):
         pattern=r"^[a-z0-9][a-z0-9._-]*(,[a-z0-9_.-]+=[a-z0-9_.-]+)*$",
         description="CPU model, as QEMU names it, and its properties: cortex-a57, max, or max,sve=off.",
     )
-    cpus: int = Field(default=1, ge=1, le=8, description="Number of vCPUs.")
     memory: MemorySize = Field(
         default=512 * _MIB,
         description="RAM of the machine: a size with its unit, as in 512M or 2G, or bytes.",
@@ -88,6 +87,14 @@ class QemuBoard(Board):
     def ram(self) -> AddressRange:
         """The memory of QEMU's virt machine (hw/arm/virt.c, VIRT_MEM)."""
         return AddressRange(0x4000_0000, self.memory)
+
+    @property
+    def rom(self) -> AddressRange:
+        """The virt machine's flash (hw/arm/virt.c, VIRT_FLASH), a ROM to the CPU: its second half.
+
+        The first half has address 0, where stray writes go.
+        """
+        return AddressRange(0x0400_0000, 0x0400_0000)
 
     def open(self, blobs: Sequence[Blob], entry: int, folder: Path) -> QemuMachine:
         """A QEMU, to be started by entering it."""

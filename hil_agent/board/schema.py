@@ -70,6 +70,7 @@ class Board(BaseModel):
         strict=False,
         description="Where calls are caught: in our EL2 monitor, or at the guest's own hvc instruction.",
     )
+    cpus: int = Field(default=1, ge=1, le=8, description="Number of vCPUs.")
     conduit: Conduit = Field(
         default=Conduit.HVC,
         strict=False,
@@ -92,6 +93,11 @@ class Board(BaseModel):
     def ram(self) -> AddressRange:
         """The memory that its guests have."""
         raise NotImplementedError
+
+    @property
+    def rom(self) -> AddressRange | None:
+        """Where code can be placed that its guests do not overwrite by mistake; None if nowhere."""
+        return None
 
     def open(self, blobs: Sequence[Blob], entry: int, folder: Path) -> AbstractContextManager[Machine]:
         """The machine, to be started by entering it.

@@ -116,6 +116,8 @@ class Channel:
             raise TargetTimeout("the guest does not read its console") from error
         except OSError as error:
             raise LinkError(f"the guest's console is closed: {error.strerror}") from error
+        finally:
+            stream.settimeout(None)
 
     def expect(
         self, pattern: re.Pattern[bytes], *, until: float, settled: float

@@ -55,9 +55,9 @@ class DeathWatch:
 
     def feed(self, data: bytes) -> str | None:
         """Takes the next bytes of the stream; returns a report once it is complete."""
-        *lines, self._line = re.split(rb"[\r\n]+", self._line + data)
+        *lines, self._line = (self._line + data).split(b"\n")
         for line in lines:
-            if self._take(line):
+            if self._take(line.rstrip(b"\r")):
                 return self.flush()
         self._line = self._line[:_LINE_BYTES]
         return None

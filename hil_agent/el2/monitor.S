@@ -6,9 +6,10 @@
  * sets PC to one of the routines below. Every global label is read by the
  * agent from the assembled ELF, so names here are an interface.
  *
- * The code is position independent: it is linked at 0 and runs wherever it was
- * loaded. MMU and caches stay off at EL2. Every vCPU has an area of its own,
- * whose address it is given in x0 when it enters; SP_EL2 and TPIDR_EL2 hold it.
+ * The code is position independent and writes nothing in itself: it is linked at
+ * 0 and runs wherever it was loaded, also from ROM. MMU and caches stay off at
+ * EL2. Every vCPU has an area of its own in RAM, whose address it is given in x0
+ * when it enters; SP_EL2 and TPIDR_EL2 hold it.
  *
  * The registers that open EL2's traps follow the list that Linux keeps in
  * arch/arm64/include/asm/el2_setup.h for a guest that shall see the whole CPU.
@@ -46,9 +47,8 @@
         field   area_data, 384          /* operands of a program */
         field   area_program, 384       /* instructions of a program, ending in `ret` */
         .balign 4
-        .global area_size, area_count
+        .global area_size
         .set    area_size, 1024
-        .set    area_count, 8
         .if     area_end > area_size
         .error  "the area has outgrown its size"
         .endif
@@ -505,10 +505,3 @@ trap_unexpected:
         nop
 1:      wfi
         b       1b
-
-/* ------------------------------------------------------------------ areas */
-        .balign 1024
-        .global areas, monitor_end
-areas:
-        .fill   area_count * area_size, 1, 0
-monitor_end:

@@ -15,17 +15,15 @@ from hil_agent.el2.build import PACKAGE, AssemblyError, assemble
 from hil_agent.errors import HostError, InternalError
 from hil_agent.resources import cache_folder
 
-_REGION = 0x10000
-"""The monitor's reserved memory is a multiple of the guest's largest page, 64 KiB."""
-
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
     """The monitor as assembled, not yet at an address.
 
     Attributes:
-        image: the bytes to place in memory.
-        labels: offset of every global label from the start of the image, in bytes.
+        image: the code, which is not written to when it runs.
+        labels: offset of every global label from the start of the image, in bytes; those of ``area_*``
+            are offsets within a vCPU's area, and ``area_size`` is its size.
     """
 
     image: bytes
@@ -57,15 +55,9 @@ class Monitor:
             }
             return cls(image=bytes(text.data()), labels=labels)
 
-    @property
-    def region(self) -> int:
-        """Bytes of memory to reserve for the monitor."""
-        return -(-len(self.image) // _REGION) * _REGION
-
-    @property
-    def most_cpus(self) -> int:
-        """For how many vCPUs the monitor has areas."""
-        return self.labels["area_count"]
+    def areas_size(self, cpus: int) -> int:
+        """Bytes of RAM that the areas of so many vCPUs take."""
+        return cpus * self.labels["area_size"]
 
 
 def _assembled(source: Path) -> Path:

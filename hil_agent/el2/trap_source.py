@@ -73,18 +73,27 @@ class El2TrapSource:
     Args:
         client: the debug stub; its register writes are trusted only for general registers and PC.
         monitor: the monitor.
-        address: physical address to place it at, in memory that the guest leaves alone.
+        code: physical address to place it at.
+        areas: physical address of RAM for its areas, which the guest leaves alone.
         gic: the machine's interrupt controller, which parked vCPUs wait on.
         wake: what ends a suspend.
     """
 
     def __init__(
-        self, client: Client, monitor: Monitor, address: int, gic: Gic, wake: Iterable[WakeSource]
+        self,
+        client: Client,
+        monitor: Monitor,
+        *,
+        code: int,
+        areas: int,
+        gic: Gic,
+        wake: Iterable[WakeSource],
     ) -> None:
         self._client = client
         self._image = monitor.image
-        self._address = address
-        self._labels = {name: address + offset for name, offset in monitor.labels.items()}
+        self._code = code
+        self._areas = areas
+        self._labels = {name: code + offset for name, offset in monitor.labels.items()}
         self._offsets = monitor.labels
         self._kinds = {self._labels[kind.value]: kind for kind in TrapKind}
         self._threads: list[ThreadId] = client.threads()
@@ -101,7 +110,7 @@ class El2TrapSource:
 
     def start(self) -> None:
         """Prepares a machine that was just reset: the monitor in memory, and vCPU 0's area in its x0."""
-        self._client.write_memory(self._address, self._image)
+        self._client.write_memory(self._code, self._image, verify=True)
         self._client.write_registers({"x0": self._area(0)}, self._threads[0])
 
     # ------------------------------------------------------------- recognising
@@ -298,7 +307,7 @@ class El2TrapSource:
         return _arguments(arguments) | {"pc": self._labels["firmware_call"]}
 
     def _area(self, cpu: int) -> int:
-        return self._labels["areas"] + cpu * self._offsets["area_size"]
+        return self._areas + cpu * self._offsets["area_size"]
 
     def _read_area(self, cpu: int, field: str) -> int:
         return int.from_bytes(self._client.read_memory(self._area(cpu) + self._offsets[field], 8), "little")

@@ -126,6 +126,7 @@ def patch(
     *,
     conduit: Conduit,
     monitor: AddressRange,
+    hidden: AddressRange | None = None,
     bootargs: str | None = None,
     initramfs: AddressRange | None = None,
     random_seeds: bool = True,
@@ -137,6 +138,7 @@ def patch(
         dtb: The tree of the machine.
         conduit: The instruction that the guest is to call with.
         monitor: Memory that it must leave alone.
+        hidden: Addresses of devices that it must leave alone.
         bootargs: Kernel command line; None leaves the one that is there.
         initramfs: Where it was placed; None if there is none.
         random_seeds: False takes away the seeds of KASLR and of the random number generator, so that
@@ -152,6 +154,8 @@ def patch(
     tree = _parse(dtb, path)
     _patch_psci(tree.root, conduit)
     _patch_chosen(tree.root.ensure_child("chosen").properties, bootargs, initramfs, random_seeds)
+    if hidden is not None:
+        _disable(tree.root, hidden)
     try:
         _reserve(tree.root, monitor)
     except OverflowError as error:
@@ -256,6 +260,12 @@ def _patch_chosen(
     if initramfs is not None:
         chosen["linux,initrd-start"] = struct.pack(">Q", initramfs.start)
         chosen["linux,initrd-end"] = struct.pack(">Q", initramfs.end)
+
+
+def _disable(root: Node, hidden: AddressRange) -> None:
+    for node, bus in _mapped_nodes(root):
+        if any(hidden.overlaps(part) for part in _reg(node, bus)):
+            node.properties["status"] = _strings("disabled")
 
 
 def _reserve(root: Node, memory: AddressRange) -> None:

@@ -35,7 +35,25 @@ class PowerOff:
 
 @dataclass(frozen=True, slots=True)
 class Standby:
-    """The caller waits for an interrupt, which may be pending already, before the effect that follows."""
+    """The caller waits for an interrupt, which may be pending already, before the effect that follows.
+
+    Attributes:
+        timed: whether `VirtualPsci.woke` must be told as soon as the wait is over.
+    """
+
+    timed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PowerDown:
+    """The caller, now ``suspended``, waits for an interrupt and then starts with ``entry``.
+
+    The interrupt may be pending already, and is one that its GIC would signal to it: neither masked by
+    PSTATE nor limited to what ends a suspend of the system. `VirtualPsci.woke` is told once the vCPU is
+    at its entry point.
+    """
+
+    entry: EntryState
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +65,29 @@ class Suspend:
 
 @dataclass(frozen=True, slots=True)
 class SystemReset:
-    """The system is reset, cold."""
+    """The system is reset.
+
+    Attributes:
+        reset_type: None for a cold reset; else the type that SYSTEM_RESET2 was given, 32 bits: 0 for a
+            warm reset, with memory as it is, and from 0x8000_0000 on what the vendor makes of it.
+        cookie: 64 bits for a vendor's reset.
+        scrub_memory: whether MEM_PROTECT wants the guest's RAM overwritten before it boots again.
+    """
+
+    reset_type: int | None = None
+    cookie: int = 0
+    scrub_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SystemOff:
-    """The system is switched off."""
+    """The system is switched off.
+
+    Attributes:
+        hibernate: whether the guest means to come back from a hibernation image (SYSTEM_OFF2).
+    """
+
+    hibernate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +101,42 @@ class InjectUndefined:
     esr: ClassVar[int] = 0x0200_0000
 
 
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """A fault: the caller waits, with the machine going on, before the effect that follows.
+
+    Attributes:
+        time_us: how long, in microseconds of the guest's time.
+    """
+
+    time_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """A fault: what waits, the caller or the suspended system, is woken though no interrupt came.
+
+    Where nothing waits when it comes, because it is early or another wake was quicker, it is lost.
+
+    Attributes:
+        after_us: when, in microseconds of the guest's time after this effect's turn.
+    """
+
+    after_us: int = 0
+
+
 Effect: TypeAlias = (
-    Return | PowerOn | PowerOff | Standby | Suspend | SystemReset | SystemOff | InjectUndefined
+    Return
+    | PowerOn
+    | PowerOff
+    | Standby
+    | PowerDown
+    | Suspend
+    | SystemReset
+    | SystemOff
+    | InjectUndefined
+    | Delay
+    | Wake
 )
 
 
@@ -78,10 +147,12 @@ class Outcome:
     Attributes:
         effects: to be carried out in this order.
         result: x0 on return, sign-extended to 64 bits; None when the call does not return.
+        fault: name of the fault that had a hand in it.
     """
 
     effects: tuple[Effect, ...]
     result: int | None = None
+    fault: str | None = None
 
     @property
     def code(self) -> ReturnCode | None:

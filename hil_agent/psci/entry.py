@@ -1,9 +1,10 @@
-"""The state in which a vCPU starts, after CPU_ON and after a resume."""
+"""The state in which a vCPU starts: after CPU_ON, after a power-down state, and after a resume."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 PSTATE_DAIF = 0x3C0
 """PSTATE.D, A, I and F in their SPSR_ELx positions: debug, SError, IRQ and FIQ masked."""
@@ -22,19 +23,32 @@ TRANSLATION_OFF: Mapping[str, int] = {
 }
 """System registers that leave nothing of the address translation before."""
 
+GENERAL_ZERO: Mapping[str, int] = MappingProxyType({f"x{number}": 0 for number in range(1, 31)})
+"""x1 to x30, all zero."""
+
+VECTORS_ZERO: Mapping[str, int] = MappingProxyType({f"v{number}": 0 for number in range(32)})
+"""v0 to v31, all zero."""
+
 
 @dataclass(frozen=True, slots=True)
 class EntryState:
-    """Registers of a vCPU at its first instruction; x1 to x30 are zero.
+    """Registers of a vCPU at its first instruction. One that is not named keeps its value.
 
     Attributes:
         pc: physical address of the first instruction, 64 bits.
         x0: the context ID, 64 bits.
         pstate: in the layout of SPSR_ELx.
-        system_registers: 64-bit values by architectural name; a register that is not named keeps its value.
+        system_registers: 64-bit values by architectural name.
+        general_registers: 64-bit values of x1 to x30 by name.
+        vector_registers: 128-bit values of v0 to v31 by name.
+        inherits_endianness: whether SCTLR_EL1.EE (bit 25) is to be what the vCPU that made the call
+            has there, in place of the bit in ``system_registers``.
     """
 
     pc: int
     x0: int
     pstate: int
     system_registers: Mapping[str, int]
+    general_registers: Mapping[str, int] = field(default_factory=lambda: GENERAL_ZERO)
+    vector_registers: Mapping[str, int] = field(default_factory=dict)
+    inherits_endianness: bool = False

@@ -174,6 +174,15 @@ class Session:
         """
         self._ask("wait", state=state.value, timeout_s=timeout_s)
 
+    def wait_ready(self, *, timeout_s: float = 60.0) -> None:
+        """Waits until the guest has come up, whatever it does then.
+
+        Raises:
+            TargetTimeout: it has not in time.
+            GuestError: it has ended before.
+        """
+        self._ask("wait_ready", timeout_s=timeout_s)
+
     def settle(self, *, timeout_s: float = 60.0) -> ExecResult | None:
         """Waits for the command that :meth:`suspend` started, which ends after the resume.
 

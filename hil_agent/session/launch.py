@@ -18,7 +18,6 @@ from hil_agent.session.client import Session
 from hil_agent.session.folder import SessionFolder
 from hil_agent.session.plan import BootPlan
 from hil_agent.session.protocol import decode_error
-from hil_agent.session.state import State
 
 RELEASE = b"release\n"
 """Said to the session when it is on its own."""
@@ -96,7 +95,7 @@ def _wait_started(folder: SessionFolder, ours: socket.socket) -> None:
 
 def _wait_up(session: Session, plan: BootPlan) -> None:
     try:
-        session.wait(State.RUNNING, timeout_s=plan.board.timeout_s)
+        session.wait_ready(timeout_s=plan.board.timeout_s)
     except TargetTimeout as error:
         calls = session.status().calls
         raise TargetTimeout(

@@ -76,9 +76,11 @@ class LiveSession:
         profile = get_profile(board.profile)
         monitor = Monitor.load()
         layout = _layout(plan, monitor)
-        entry = layout.monitor.start + monitor.labels["entry"]
+        code = board.rom.start if board.rom else layout.monitor.start + monitor.areas_size(board.cpus)
         journal = stack.enter_context(Journal(folder.journal))
-        machine = stack.enter_context(board.open(layout.blobs(folder.path), entry, folder.path))
+        machine = stack.enter_context(
+            board.open(layout.blobs(folder.path), code + monitor.labels["entry"], folder.path)
+        )
         hub = stack.enter_context(
             ConsoleHub(
                 machine.connect_console(),
@@ -92,7 +94,14 @@ class LiveSession:
         tree, description = _device_tree(plan, layout, client)
         if description.gic is None:
             raise UsageError("the device tree has no GICv2 or GICv3, which the EL2 monitor needs")
-        source = El2TrapSource(client, monitor, layout.monitor.start, description.gic, board.wake)
+        source = El2TrapSource(
+            client,
+            monitor,
+            code=code,
+            areas=layout.monitor.start,
+            gic=description.gic,
+            wake=board.wake,
+        )
         vpsci = VirtualPsci(
             profile,
             description.cpus,
@@ -134,8 +143,8 @@ class LiveSession:
         stack.enter_context(
             ControlServer(folder.control_socket, folder.name, service.methods(), service.client_gone)
         )
-        self._executor.start()
         self._watch.start()
+        self._executor.start()
 
     # -------------------------------------------------------------- what follows from events
 
@@ -197,11 +206,11 @@ class _ReadyWatch:
 
 
 def _layout(plan: BootPlan, monitor: Monitor) -> Layout:
-    guest = plan.guest
+    board, guest = plan.board, plan.guest
     return plan_layout(
-        plan.board.ram,
+        board.ram,
         recognise(guest.kernel, load_address=guest.load_address, entry=guest.entry),
-        monitor_size=monitor.region,
+        monitor_size=monitor.areas_size(board.cpus) + (0 if board.rom else len(monitor.image)),
         initramfs=guest.initramfs,
         initrd_address=guest.initrd_address,
     )
@@ -227,6 +236,7 @@ def _device_tree(plan: BootPlan, layout: Layout, client: Client) -> tuple[bytes,
         original,
         conduit=plan.board.conduit,
         monitor=layout.monitor,
+        hidden=plan.board.rom,
         bootargs=plan.guest.command_line,
         initramfs=layout.initramfs,
         path=path,

@@ -56,6 +56,7 @@ class Service:
         return {
             "status": self.status,
             "wait": self.wait,
+            "wait_ready": self.wait_ready,
             "exec": self.exec,
             "push": self.push,
             "pull": self.pull,
@@ -106,6 +107,10 @@ class Service:
         except ValueError:
             raise UsageError(f"{state!r} is no state of a session") from None
         self._wait(lambda: self._cell.state is wanted, timeout_s, f"state {wanted}", cancel)
+
+    def wait_ready(self, *, timeout_s: float, cancel: Cancellation) -> None:
+        """Waits until the guest has come up, whatever it does then."""
+        self._wait(lambda: self._cell.ready, timeout_s, "the guest to come up", cancel)
 
     def exec(self, *, command: str, timeout_s: float, cancel: Cancellation) -> Json:
         """Runs a command in the guest."""
@@ -182,7 +187,7 @@ class Service:
     def reset(self, *, timeout_s: float, cancel: Cancellation) -> None:
         """Resets the machine and waits until the guest is up again."""
         self._loop.submit(self._executor.reset, stopped=True).result(_TARGET_TIMEOUT_S)
-        self._wait(lambda: self._cell.state is State.RUNNING, timeout_s, "the guest to come up again", cancel)
+        self.wait_ready(timeout_s=timeout_s, cancel=cancel)
 
     def destroy(self) -> None:
         """Ends the session."""

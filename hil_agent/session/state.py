@@ -66,6 +66,11 @@ class StateCell:
         return State.RUNNING if self._ready else State.BOOTING
 
     @property
+    def ready(self) -> bool:
+        """Whether the guest has come up since it was booted or reset, whatever became of it."""
+        return self._ready
+
+    @property
     def suspended_for(self) -> float | None:
         """Seconds since the guest was suspended; None if it is not."""
         since = self._suspended_at

@@ -48,7 +48,7 @@ class PtyGuest:
         self.pid, self._terminal = pty.fork()
         if self.pid == 0:
             os.chdir(folder or "/")
-            os.execvpe(argv[0], argv, {**os.environ, "TERM": "vt100", **(env or {})})
+            os.execvpe(argv[0], argv, {**os.environ, "TERM": "vt100", **(env or {})})  # noqa: S606 - meant so
         self._threads = [threading.Thread(target=target) for target in (self._from_shell, self._to_shell)]
         for thread in self._threads:
             thread.start()
@@ -61,9 +61,14 @@ class PtyGuest:
         """Types at the terminal, past the console."""
         os.write(self._terminal, text)
 
+    def hang_up(self) -> None:
+        """Closes the console's far end."""
+        self._far.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
-        self._far.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self.hang_up()
         for thread in self._threads:
             thread.join()
         os.close(self._terminal)
@@ -88,16 +93,6 @@ class PtyGuest:
             while data := self._far.recv(65536):
                 while data:
                     data = data[os.write(self._terminal, data) :]
-
-
-def stamped_message(rng: random.Random) -> bytes:
-    """A message as printk writes it with CONFIG_PRINTK_TIME."""
-    return b"[%5d.%06d] foo: bar %d\r\n" % (rng.randrange(1000), rng.randrange(1000000), rng.randrange(100))
-
-
-def bare_message(rng: random.Random) -> bytes:
-    """A message as printk writes it without."""
-    return b"foo: bar %d\r\n" % rng.randrange(1000)
 
 
 GuestMaker = Callable[..., PtyGuest]

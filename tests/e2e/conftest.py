@@ -91,16 +91,17 @@ def linux() -> GuestImage:
 
 @pytest.fixture(scope="session")
 def assemble(tmp_path_factory: pytest.TempPathFactory) -> Assemble:
-    """Assembles one of our bare-metal guests, to be loaded at ``address``: a flat binary, or as it was linked."""
+    """Assembles one of our bare-metal guests for ``address``: a flat binary, or ELF. ``symbols`` are given to it."""
     folder = tmp_path_factory.mktemp("guests")
 
     def run(*command: str) -> None:
         subprocess.run([f"aarch64-linux-gnu-{command[0]}", *command[1:]], check=True)
 
-    def assemble(name: str, address: int = 0x40200000, *, elf: bool = False) -> Path:
+    def assemble(name: str, address: int, *, elf: bool = False, **symbols: int) -> Path:
         source = Path(__file__).parent / "guests" / f"{name}.S"
         built = folder / name
-        run("as", "-I", str(source.parent), "-o", f"{built}.o", str(source))
+        given = [word for symbol, value in symbols.items() for word in ("--defsym", f"{symbol}={value}")]
+        run("as", "-I", str(source.parent), *given, "-o", f"{built}.o", str(source))
         run("ld", f"-Ttext={address:#x}", "-e", "_start", "-o", f"{built}.elf", f"{built}.o")
         run("objcopy", "-O", "binary", f"{built}.elf", f"{built}.bin")
         return built.with_suffix(".elf" if elf else ".bin")

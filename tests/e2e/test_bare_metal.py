@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hil_agent.el2 import Monitor
 from hil_agent.errors import StateError
 from hil_agent.session import Session, State
 
@@ -17,6 +18,7 @@ Boot = Callable[..., Session]
 Assemble = Callable[..., Path]
 
 LOAD_ADDRESS = 0x40200000
+MEMORY = 64 << 20
 SUCCESS, NOT_SUPPORTED, INVALID_PARAMETERS, DENIED, ALREADY_ON, INVALID_ADDRESS = 0, -1, -2, -3, -4, -9
 EL1H = 0x4 | 1
 DAIF = 0x3C0
@@ -35,15 +37,20 @@ def said(session: Session) -> dict[str, int]:
     }
 
 
-def flat(assemble: Assemble, name: str, **options: object) -> dict[str, object]:
+def flat(assemble: Assemble, name: str, *, target: int = 0, **options: object) -> dict[str, object]:
     """What boots one of our guests."""
     return {
-        "kernel": assemble(name, LOAD_ADDRESS),
+        "kernel": assemble(name, LOAD_ADDRESS, TARGET=target),
         "load_address": LOAD_ADDRESS,
         "memory": "64M",
         "timeout_s": 20.0,
         **options,
     }
+
+
+def test_a_guest_that_suspends_at_once_has_booted(boot: Boot, assemble: Assemble) -> None:
+    session = boot(**flat(assemble, "suspend", ready="^ready"))
+    session.wait(State.SUSPENDED, timeout_s=10)
 
 
 # ------------------------------------------------------------------------------- answers
@@ -78,7 +85,7 @@ OWN = {
     "xen": {"version": 0x10001, "version_smc": 0x10001, "smccc": 0x10002, "on_self": ALREADY_ON,
             "on_odd": INVALID_ADDRESS, "garbage_id": 0x10001, "affinity_garbage32": 0,
             "suspend_odd_smc": INVALID_ADDRESS},
-    "xen-v16": {"version": 0x10001, "version_smc": 0x10001, "affinity_garbage32": 0},
+    "xen-v16": {"version": 0x10001, "version_smc": 0x10001, "affinity_garbage32": 1},
     "kvm": {"version": 0x10001, "version_smc": NOT_SUPPORTED, "smccc": 0x10001, "on_self": ALREADY_ON,
             "garbage_id": 0x10001, "suspend_odd_smc": NOT_SUPPORTED},
     "spec": {"version": 0x10003, "version_smc": 0x10003, "on_odd": INVALID_ADDRESS, "garbage_id": 0x10003},
@@ -184,7 +191,7 @@ def test_a_denied_suspend_leaves_no_trace_in_the_state(secondary: Session) -> No
 @pytest.fixture(scope="module", params=[2, 3], ids=["GICv2", "GICv3"])
 def resumed(request: pytest.FixtureRequest, boot_shared: Boot, assemble: Assemble) -> Session:
     """A guest that has been suspended four times, with both forms of the call, and never set up its GIC."""
-    session = boot_shared(**flat(assemble, "suspend", ready="^ready", gic_version=request.param))
+    session = boot_shared(**flat(assemble, "suspend", gic_version=request.param), wait=False)
     request.addfinalizer(session.destroy)
     for done in range(4):
         session.wait(State.SUSPENDED, timeout_s=10)
@@ -235,13 +242,13 @@ def test_the_context_says_how_the_call_was_made(resumed: Session) -> None:
 
 @pytest.fixture(scope="module")
 def switched_off(boot_shared: Boot, assemble: Assemble) -> Session:
-    session = boot_shared(**flat(assemble, "power", ready="^up"))
+    session = boot_shared(**flat(assemble, "power"), wait=False)
     session.wait(State.OFF, timeout_s=10)
     return session
 
 
 def test_system_reset_starts_the_guest_again(switched_off: Session) -> None:
-    assert said(switched_off) == {"boots": 1}
+    assert said(switched_off)["boots"] == 1
 
 
 def test_system_reset_and_system_off_do_not_return(switched_off: Session) -> None:
@@ -257,9 +264,12 @@ def test_a_guest_that_is_off_cannot_be_resumed(switched_off: Session) -> None:
 def test_a_guest_that_overwrites_the_monitor_crashes_with_the_syndrome(
     boot: Boot, assemble: Assemble
 ) -> None:
-    session = boot(**flat(assemble, "vandal", ready="^ready"))
+    monitor = Monitor.load()
+    start = 0x40000000 + MEMORY - monitor.region
+    victim = start + monitor.labels["trap_hvc"] - 4
+    session = boot(**flat(assemble, "vandal", target=victim, memory=f"{MEMORY >> 20}M"), wait=False)
     session.wait(State.CRASHED, timeout_s=20)
-    assert re.search(r"ESR 0x\w+, ELR 0x\w+, FAR 0x\w+", session.status().reason or "")
+    assert re.search(rf"ESR 0x2000000, ELR {victim:#x}, FAR 0x\w+", session.status().reason or "")
 
 
 def test_a_guest_that_never_calls_is_up_when_it_says_so(boot: Boot, assemble: Assemble) -> None:

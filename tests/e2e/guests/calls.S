@@ -18,7 +18,6 @@
         call    affinity_garbage32, AFFINITY_INFO32, 0xdeadbeef00000000, 0
         call    on_self, CPU_ON, 0, 0x40200000
         call    on_absent, CPU_ON, 99, 0x40200000
-        call    on_odd, CPU_ON, 1, 0x40200001
         call    suspend_odd, SYSTEM_SUSPEND, 0x40200001
         call    suspend_odd32, SYSTEM_SUSPEND32, 0x40200001
         call    suspend_odd_smc, SYSTEM_SUSPEND, 0x40200001, conduit=smc
@@ -55,7 +54,7 @@ site_hvc:
 site_smc:
         smc     #0x1234
         show    "smc1234", x0
-2:      call    alive, PSCI_VERSION
+2:      call    on_odd, CPU_ON, 1, 0x40200001     /* last: KVM takes it, and that vCPU is gone */
         say     "done\n"
         wfi
         b       .

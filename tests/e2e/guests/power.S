@@ -1,6 +1,6 @@
 /* Resets the system on its first way through here, and switches it off on its second. */
         .include "console.inc"
-        .set    MEMORY, 0x48000000             /* reset does not clear memory that nobody loads */
+        .set    MEMORY, 0x42000000             /* reset does not clear memory that nobody loads */
 
         prologue
         ldr     x10, =MEMORY

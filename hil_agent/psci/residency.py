@@ -1,0 +1,77 @@
+"""How often, and for how long, each low-power state was used: what PSCI_STAT_* tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from hil_agent.psci.affinity import LEVELS, instance
+
+
+class Stays(NamedTuple):
+    """How often a state was left again, and the time spent in it by then in microseconds."""
+
+    count: int = 0
+    time_us: int = 0
+
+
+class _Node(NamedTuple):
+    level: int
+    mpidr: int
+
+
+class Residency:
+    """The books of CPU_SUSPEND.
+
+    A state of level 0 is one vCPU's. One of a higher level is the node's: it lasts from when the last
+    vCPU of the node that runs asks for it, all others being off or in such a state, until one is back.
+
+    Args:
+        mpidrs: affinity fields of each vCPU's MPIDR_EL1, by index.
+        now_us: the time in microseconds, from whatever start.
+    """
+
+    def __init__(self, mpidrs: Sequence[int], now_us: Callable[[], int]) -> None:
+        self._mpidrs = mpidrs
+        self._now_us = now_us
+        self._asleep: dict[int, int] = {}
+        self._entered: dict[_Node, tuple[int, int]] = {}
+        self._stays: dict[tuple[_Node, int], Stays] = {}
+
+    def reset(self) -> None:
+        """Start again, as at a cold boot."""
+        self._asleep.clear()
+        self._entered.clear()
+        self._stays.clear()
+
+    def is_asleep(self, cpu: int) -> bool:
+        """Whether vCPU ``cpu`` is in a state that `sleep` was told of."""
+        return cpu in self._asleep
+
+    def sleep(self, cpu: int, power_state: int, level: int, off: Sequence[bool]) -> None:
+        """Note that vCPU ``cpu`` enters ``power_state``, of ``level``; ``off`` says which vCPUs are off."""
+        self._asleep[cpu] = level
+        node = self._node(cpu, level)
+        if all(
+            off[other] or self._asleep.get(other, -1) >= level
+            for other in range(len(self._mpidrs))
+            if self._node(other, level) == node
+        ):
+            self._entered[node] = power_state, self._now_us()
+
+    def wake(self, cpu: int) -> None:
+        """Note that vCPU ``cpu`` runs again, and with it every node that it is in."""
+        self._asleep.pop(cpu, None)
+        for level in LEVELS:
+            node = self._node(cpu, level)
+            if node in self._entered:
+                power_state, since = self._entered.pop(node)
+                count, time_us = self._stays.get((node, power_state), Stays())
+                self._stays[node, power_state] = Stays(count + 1, time_us + self._now_us() - since)
+
+    def stays(self, cpu: int, power_state: int, level: int) -> Stays:
+        """The stays in ``power_state``, of ``level``, of vCPU ``cpu`` or the node that it is in."""
+        return self._stays.get((self._node(cpu, level), power_state), Stays())
+
+    def _node(self, cpu: int, level: int) -> _Node:
+        return _Node(level, instance(self._mpidrs[cpu], level))
