@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 import hil_agent
 from hil_agent.session import Session
 from hil_agent.session.folder import SessionFolder
-
-Boot = Callable[..., Session]
 
 _TAIL = 6000
 """Bytes of each log that a failed test shows."""
@@ -29,38 +26,54 @@ def runtime_base() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _boot_until(stack: ExitStack) -> Boot:
-    def boot(board: str = "qemu-virt", **options: Any) -> Session:
-        return stack.enter_context(hil_agent.boot(board, **options))
+class Boot:
+    """Boots guests, as `hil_agent.boot` does, that are destroyed at the end of the `with` block."""
 
-    return boot
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self.sessions: list[Session] = []
+
+    def __call__(self, board: str = "qemu-virt", **options: Any) -> Session:
+        session = self._stack.enter_context(hil_agent.boot(board, **options))
+        self.sessions.append(session)
+        return session
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
 
 @pytest.fixture
 def boot() -> Iterator[Boot]:
-    """Boots guests, as `hil_agent.boot` does, that are destroyed when the test is over."""
-    with ExitStack() as stack:
-        yield _boot_until(stack)
+    """Boots guests for one test."""
+    with Boot() as boot:
+        yield boot
 
 
 @pytest.fixture(scope="module")
 def boot_shared() -> Iterator[Boot]:
     """Boots guests that the tests of a module share."""
-    with ExitStack() as stack:
-        yield _boot_until(stack)
+    with Boot() as boot:
+        yield boot
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
+    item: pytest.Function, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Adds the last lines of every live session's logs to the report of a test that failed."""
+    """Adds the last lines of a failed test's sessions' logs to its report."""
     report = yield
-    base = Path(os.environ.get("XDG_RUNTIME_DIR", ""), "hil-agent")
-    if report.failed and item.get_closest_marker("e2e") and base.is_dir():
-        for folder in SessionFolder.all():
-            for log in (folder.console_log, folder.journal, folder.session_log):
-                if log.exists():
-                    tail = log.read_bytes()[-_TAIL:].decode(errors="replace")
-                    report.sections.append((f"{folder.name}: {log.name}", tail))
+    if report.failed:
+        for fixture in item.funcargs.values():
+            for session in fixture.sessions if isinstance(fixture, Boot) else [fixture]:
+                if isinstance(session, Session):
+                    report.sections += _last_lines(session.folder)
     return report
+
+
+def _last_lines(folder: SessionFolder) -> Iterator[tuple[str, str]]:
+    for log in (folder.console_log, folder.journal, folder.session_log):
+        if log.exists():
+            yield f"{folder.name}: {log.name}", log.read_bytes()[-_TAIL:].decode(errors="replace")

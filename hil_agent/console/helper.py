@@ -78,6 +78,7 @@ run() {
     fi
     answer $1 "$result"
 }
+result() { answer $1 "${result:-none}"; }
 get() {
     echo "=NONCE.$1<"
     dd if="$dir/output" bs=$2 skip=$3 count=$4 | encode | grep -n ''
@@ -109,6 +110,13 @@ class Outcome:
     status: int
     size: int
     digest: str
+
+
+def _outcome(text: str) -> Outcome:
+    match = re.fullmatch(r"(\d{1,3}) (\w+) +(\d{1,18})", text)
+    if not match:
+        raise GuestError(f"the guest cannot store the output of a command (its answer: {text!r})")
+    return Outcome(status=int(match[1]), digest=match[2], size=int(match[3]))
 
 
 class Helper:
@@ -181,11 +189,12 @@ class Helper:
 
     def wait(self, deadline: float) -> Outcome:
         """Waits for the end of the command. Raises GuestError when its output could not be stored."""
-        text = self._ask("run", deadline).text
-        match = re.fullmatch(r"(\d{1,3}) (\w+) +(\d{1,18})", text)
-        if not match:
-            raise GuestError(f"the guest cannot store the output of a command (its answer: {text!r})")
-        return Outcome(status=int(match[1]), digest=match[2], size=int(match[3]))
+        return _outcome(self._ask("run", deadline).text)
+
+    def result(self, deadline: float) -> Outcome | None:
+        """As ``wait``, but None when the command has not been started yet; it then never is."""
+        text = self._ask("result", deadline).text
+        return None if text == "none" else _outcome(text)
 
     def fetch(self, outcome: Outcome, deadline: float) -> bytes:
         """Reads the output of the command.

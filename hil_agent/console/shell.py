@@ -23,14 +23,13 @@ from hil_agent.errors import GuestError, LinkError, StateError, TargetTimeout, U
 START_TIMEOUT_S = 30.0
 
 
-# Seconds for a command to end after each interrupt, and for the prompt to come back.
-_INTERRUPT_S = 3.0
+# Seconds for the prompt to come back.
 _LEAVE_S = 10.0
 
 # Ctrl-K and Ctrl-U drop what is typed already, after and before the cursor, without running it.
 _DROP_LINE = b"\x0b\x15"
-# Ctrl-C and Ctrl-\.
-_INTERRUPTS = (b"\x03", b"\x1c")
+# Ctrl-C, again since a process may just be starting, and Ctrl-\, with the seconds to wait for each.
+_INTERRUPTS = ((b"\x03", 0.5), (b"\x03", 2.5), (b"\x1c", 3.0))
 
 _SHOWN_BYTES = 2000
 
@@ -258,17 +257,19 @@ class Job:
 
     def _interrupt(self) -> str:
         """Makes the command end, by the terminal's signals; returns what is worth saying about it."""
-        for key in _INTERRUPTS:
-            deadline = time.monotonic() + _INTERRUPT_S
+        for key, patience_s in _INTERRUPTS:
+            deadline = time.monotonic() + patience_s
             try:
                 self._channel.send(key, deadline)
-                outcome = self._helper.wait(deadline)
+                outcome = self._helper.result(deadline)
+                if outcome is None:
+                    return " before it had begun"
                 if outcome.size > _SHOWN_BYTES:
-                    return f", with {outcome.size} bytes of output"
+                    return f"; it has written {outcome.size} bytes"
                 text = self._helper.fetch(outcome, deadline).decode("utf-8", "replace").strip()
             except TargetTimeout:
                 continue
-            return f"; its output:\n{text}" if text else ", without any output"
+            return f"; its output:\n{text}" if text else "; it has written nothing"
         return "; it does not end on Ctrl-C either: it ignores it, or the shell has no controlling terminal"
 
 

@@ -22,9 +22,10 @@ class Version(NamedTuple):
         return self.major << 16 | self.minor
 
 
-V0_1, V0_2, V1_0, V1_1, V1_2, V1_3 = PSCI_VERSIONS = tuple(
-    Version(*numbers) for numbers in ((0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3))
-)
+V0_1, V0_2 = Version(0, 1), Version(0, 2)
+V1_0, V1_1, V1_2, V1_3 = Version(1, 0), Version(1, 1), Version(1, 2), Version(1, 3)
+
+PSCI_VERSIONS = (V0_1, V0_2, V1_0, V1_1, V1_2, V1_3)
 """Every version of PSCI that has been published (DEN0022)."""
 
 

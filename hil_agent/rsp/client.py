@@ -416,6 +416,15 @@ class Client:
         """
         return self._next_stop(0)
 
+    def expect_silence(self) -> None:
+        """For use when `fileno` is readable while the target is stopped: most often the stub is gone.
+
+        Raises:
+            LinkError: the connection broke.
+            ProtocolError: the stub has said something, unasked.
+        """
+        self._link.expect_silence()
+
     def wait_stop(self, timeout_s: float) -> StopReply:
         """Waits for the stop reply.
 

@@ -109,6 +109,16 @@ class Link:
         except OSError as error:
             raise _broken(error) from error
 
+    def expect_silence(self) -> None:
+        """Sees to it that the stub, which was asked nothing, is there and says nothing.
+
+        Raises:
+            LinkError: the connection broke.
+            ProtocolError: it has said something.
+        """
+        if self._receive():
+            raise ProtocolError("the stub sent something without being asked")
+
     def next_packet(self, timeout_s: float) -> bytes | None:
         """The next packet's payload; None when none came within `timeout_s` seconds (0: already there)."""
         deadline = monotonic() + timeout_s

@@ -6,9 +6,12 @@ threads, most of which need the machine stopped for a moment.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import queue
 import selectors
 import socket
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -19,6 +22,8 @@ from hil_agent.rsp import Client
 from hil_agent.session.executor import Executor
 
 _INTERRUPT_TIMEOUT_S = 5.0
+
+_log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -46,7 +51,10 @@ class TargetLoop:
         self._requests: queue.SimpleQueue[_Request[Any]] = queue.SimpleQueue()
         self._wakeup, self._waker = socket.socketpair()
         self._wakeup.setblocking(False)
+        self._waker.setblocking(False)
+        self._lock = threading.RLock()  # guards the two below; a signal handler may want it too
         self._end = False
+        self._over = False
 
     def submit(self, action: Callable[[], Result], *, stopped: bool = False) -> Future[Result]:
         """Has the owner of the target do something; from any thread.
@@ -56,14 +64,20 @@ class TargetLoop:
             stopped: the machine is stopped for it, and goes on after.
         """
         future: Future[Result] = Future()
-        self._requests.put(_Request(action, future, stopped))
-        self._waker.send(b"\0")
+        with self._lock:
+            if self._over:
+                future.set_exception(StateError("the session is ending"))
+            else:
+                self._requests.put(_Request(action, future, stopped))
+                self._wake()
         return future
 
     def end(self) -> None:
         """Has :meth:`run` return; from any thread or signal handler."""
-        self._end = True
-        self._waker.send(b"\0")
+        with self._lock:
+            self._end = True
+            if not self._over:
+                self._wake()
 
     def run(self) -> None:
         """Serves the target until :meth:`end`. The target's failures become events, and do not end it."""
@@ -71,28 +85,39 @@ class TargetLoop:
             selector.register(self._client, selectors.EVENT_READ)
             selector.register(self._wakeup, selectors.EVENT_READ)
             while not self._end:
-                ready = {key.fileobj for key, _ in selector.select()}
-                if self._client in ready and not self._attend_stub():
-                    selector.unregister(self._client)
-                if self._wakeup in ready:
-                    self._wakeup.recv(4096)
-                    self._serve_requests()
+                for key, _ in selector.select():
+                    if key.fileobj is self._wakeup:
+                        self._wakeup.recv(4096)
+                        self._serve_requests()
+                    elif not self._attend_stub():
+                        selector.unregister(self._client)
         self._refuse_requests()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # full: then it wakes anyway
+            self._waker.send(b"\0")
 
     def _attend_stub(self) -> bool:
         """Deals with what the stub said; whether it can be listened to further."""
         try:
-            stop = self._client.poll_stop()
-            if stop is not None:
+            if not self._client.running:
+                self._client.expect_silence()
+            elif (stop := self._client.poll_stop()) is not None:
                 self._executor.handle(stop)
-        except HilAgentError as error:
+        except Exception as error:
             self._give_up(error)
             return not isinstance(error, LinkError)
         return True
 
-    def _give_up(self, error: HilAgentError) -> None:
-        reason = f"{self._last_words()} ({error.message})" if isinstance(error, LinkError) else str(error)
-        self._executor.crashed(reason)
+    def _give_up(self, error: Exception) -> None:
+        """The target is lost, by its own fault or by ours; the session stays, to tell of it."""
+        if isinstance(error, LinkError):
+            self._executor.crashed(f"{self._last_words()} ({error.message})")
+        elif isinstance(error, HilAgentError):
+            self._executor.crashed(str(error))
+        else:
+            _log.exception("the target's loop failed")
+            self._executor.crashed(f"a bug in hil_agent: {type(error).__name__}: {error}; see session.log")
 
     def _serve_requests(self) -> None:
         while not self._requests.empty():
@@ -101,7 +126,7 @@ class TargetLoop:
                 continue
             try:
                 result = self._while_stopped(request.action) if request.stopped else request.action()
-            except HilAgentError as error:
+            except Exception as error:  # it is for whoever asked to deal with
                 request.future.set_exception(error)
             else:
                 request.future.set_result(result)
@@ -118,14 +143,19 @@ class TargetLoop:
         """Stops the machine. A call that was trapped just then is answered on the way."""
         if not self._client.running:
             return
-        self._client.interrupt()
-        stop = self._client.wait_stop(_INTERRUPT_TIMEOUT_S)
-        self._executor.handle(stop, hold=True)
+        try:
+            self._client.interrupt()
+            self._executor.handle(self._client.wait_stop(_INTERRUPT_TIMEOUT_S), hold=True)
+        except Exception as error:
+            self._give_up(error)
+            raise
 
     def _refuse_requests(self) -> None:
+        with self._lock:
+            self._over = True
+            self._wakeup.close()
+            self._waker.close()
         while not self._requests.empty():
             request = self._requests.get()
             if request.future.set_running_or_notify_cancel():
                 request.future.set_exception(StateError("the session is ending"))
-        self._wakeup.close()
-        self._waker.close()
