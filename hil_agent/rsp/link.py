@@ -116,7 +116,8 @@ class Link:
             LinkError: the connection broke.
             ProtocolError: it has said something.
         """
-        if self._receive():
+        self._receive()
+        if self._inbox:
             raise ProtocolError("the stub sent something without being asked")
 
     def next_packet(self, timeout_s: float) -> bytes | None:
