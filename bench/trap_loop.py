@@ -23,13 +23,16 @@ from hil_agent.guest.kernel import recognise
 from hil_agent.guest.layout import Layout, plan_layout
 from hil_agent.psci import EntryState, VirtualPsci, get_profile
 from hil_agent.psci.entry import PSTATE_DAIF, PSTATE_EL1H
-from hil_agent.rsp import BreakpointKind, Client
+from hil_agent.rsp import Client
 
 _GUEST = Path(__file__).with_name("hvc_loop.S")
 _OBJCOPY = "aarch64-linux-gnu-objcopy"
 _BOARD = "qemu-virt"
 _LOAD_ADDRESS = 0x4020_0000
 _TIMEOUT_S = 10.0
+
+WARM_UP = 20
+"""Calls at the start of each turn that are not counted: caches are cold after a change of debuggers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +42,23 @@ class TrapLoop:
     Attributes:
         machine: it.
         folder: where its sockets are, and room for other files.
-        trap: address of the instruction in the EL2 monitor that every call stops at.
+        monitor: the EL2 monitor.
+        code: address of its code.
+        areas: address of its areas.
+        description: what the machine consists of.
     """
 
     machine: Machine
     folder: Path
-    trap: int
-    _monitor: Monitor
-    _address: int
-    _description: MachineDescription
+    monitor: Monitor
+    code: int
+    areas: int
+    description: MachineDescription
+
+    @property
+    def trap(self) -> int:
+        """Address of the instruction in the EL2 monitor that every call stops at."""
+        return self.code + self.monitor.labels["trap_hvc"]
 
     @property
     def stub(self) -> Path:
@@ -56,14 +67,14 @@ class TrapLoop:
 
     def source(self, client: Client) -> El2TrapSource:
         """What catches its traps for the agent."""
-        gic = self._description.gic
+        gic = self.description.gic
         if gic is None:
             raise InternalError("the virt machine has no interrupt controller")
-        return El2TrapSource(client, self._monitor, self._address, gic, ())
+        return El2TrapSource(client, self.monitor, code=self.code, areas=self.areas, gic=gic, wake=())
 
     def vpsci(self) -> VirtualPsci:
         """What answers its calls, as on a board where nothing else is said."""
-        return VirtualPsci(get_profile(load_board(_BOARD).profile), self._description.cpus, ())
+        return VirtualPsci(get_profile(load_board(_BOARD).profile), self.description.cpus, ())
 
 
 @contextmanager
@@ -78,16 +89,14 @@ def trap_loop() -> Iterator[TrapLoop]:
     with tempfile.TemporaryDirectory(prefix="hil-agent-bench-") as name:
         folder = Path(name)
         kernel = recognise(_assemble(folder), load_address=_LOAD_ADDRESS)
-        layout = plan_layout(board.ram, kernel, monitor_size=monitor.region)
-        address = layout.monitor.start
-        entry = address + monitor.labels["entry"]
-        with board.open(layout.blobs(folder), entry, folder) as machine:
+        size = monitor.areas_size(board.cpus) + (0 if board.rom else len(monitor.image))
+        layout = plan_layout(board.ram, kernel, monitor_size=size)
+        areas = layout.monitor.start
+        code = board.rom.start if board.rom else areas + monitor.areas_size(board.cpus)
+        with board.open(layout.blobs(folder), code + monitor.labels["entry"], folder) as machine:
             with Client(machine.connect_stub()) as client:
                 client.handshake()
-                description = _describe(client, layout)
-                loop = TrapLoop(
-                    machine, folder, address + monitor.labels["trap_hvc"], monitor, address, description
-                )
+                loop = TrapLoop(machine, folder, monitor, code, areas, _describe(client, layout))
                 _enter_guest(client, loop, layout)
             yield loop
 

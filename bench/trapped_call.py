@@ -1,16 +1,20 @@
-"""A trapped call under the agent, against what any debugger has to pay for one."""
+"""A trapped call under the agent, against the least that any debugger has to pay for one, and against gdb."""
 
 from __future__ import annotations
 
 import socket
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 from time import perf_counter
 
-from bench.trap_loop import TrapLoop
+from bench.gdb_python import gdb
+from bench.result import Comparison, Result
+from bench.trap_loop import WARM_UP, TrapLoop, trap_loop
+from hil_agent.errors import InternalError
 from hil_agent.psci import EntryState
-from hil_agent.psci.entry import PSTATE_DAIF, PSTATE_EL1H
 from hil_agent.rsp import BreakpointKind, Client, StopReply, ThreadId
 from hil_agent.rsp.packet import encode
 from hil_agent.session.events import CallAnswered, Event
@@ -23,8 +27,6 @@ _INSTRUCTION = 4
 _TIMEOUT_S = 10.0
 _RECEIVE_SIZE = 4096
 _CONTINUE = encode(b"vCont;c")
-_WARM_UP = 20
-"""Calls at the start of each turn that are not counted: caches are cold after a change of debuggers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,35 +35,74 @@ class AgentTimes:
 
     Attributes:
         cycles: from one answer to the next.
-        handling: from the stop reply until the machine was told to go on.
+        handling: from the stop reply until the machine was told to go on. If the host has no CPU to spare,
+            QEMU may run before the telling returns, and its time is in here.
     """
 
     cycles: list[float]
     handling: list[float]
 
 
+def measure(turns: int, calls: int) -> list[Result]:
+    """All variants, one after another in each of so many turns, with so many calls each."""
+    turn_medians: dict[str, list[float]] = defaultdict(list)
+    with trap_loop() as loop:
+        for _ in range(turns):
+            bare_times, least_times = bare(loop, calls), least(loop, calls)
+            agent_times = agent(loop, calls)
+            for variant, times in {
+                "bare": bare_times,
+                "least": least_times,
+                "agent": agent_times.cycles,
+                "handling": agent_times.handling,
+                "gdb": gdb(loop, calls, keep_inserted=False),
+                "tuned gdb": gdb(loop, calls, keep_inserted=True),
+            }.items():
+                turn_medians[variant].append(median(times))
+    typical = {variant: median(medians) for variant, medians in turn_medians.items()}
+
+    def compare(measured: str, measured_s: float, against: str, variant: str) -> Comparison:
+        return Comparison(measured, measured_s, against, typical[variant], turns * calls)
+
+    cycle, resumed = typical["agent"], typical["handling"] + typical["bare"]
+    return [
+        Result.slowdown(
+            compare("trapped call, from one to the next", cycle, "the same guest, PC + 4 and continue", "least"),
+            at_most=1.2,
+        ),
+        Result.slowdown(
+            compare("trapped call, from stop reply to running", resumed, "bare stop and continue", "bare"),
+            at_most=1.2,
+        ),
+        Result.speedup(compare("trapped call", cycle, "gdb's own Python", "gdb"), at_least=3.5),
+        Result.speedup(compare("trapped call", cycle, "gdb, breakpoints kept inserted", "tuned gdb")),
+    ]
+
+
 def agent(loop: TrapLoop, calls: int) -> AgentTimes:
-    """Has the agent answer calls, with all that a session's owner of a target consists of."""
+    """Has the agent answer calls, with all of a session that is at work then."""
+    answered: list[float] = []
+
+    def note(event: Event) -> None:
+        if not isinstance(event, CallAnswered):
+            raise InternalError(f"the guest should do nothing but call, and there was {event}")
+        answered.append(perf_counter())
+        if len(answered) > WARM_UP + calls:
+            target.end()
+
     with (
         _TimedClient(loop.machine.connect_stub()) as client,
         Journal(loop.folder / "journal.jsonl") as journal,
     ):
         client.handshake()
         source = loop.source(client)
-        answered: list[float] = []
-
-        def count(event: Event) -> None:
-            answered.append(perf_counter())
-            if len(answered) > _WARM_UP + calls:
-                target.end()
-
         executor = Executor(
             client,
             source,
             loop.vpsci(),
             machine=loop.machine,
-            boot=_not_booted,
-            listeners=(StateCell().apply, journal.apply, count),
+            boot=_is_booted,
+            listeners=(StateCell().apply, journal.apply, note),
         )
         target = TargetLoop(client, executor, loop.machine.last_words)
         source.arm()
@@ -78,21 +119,21 @@ def bare(loop: TrapLoop, calls: int) -> list[float]:
 
 def least(loop: TrapLoop, calls: int) -> list[float]:
     """Seconds of the least that gets a guest past its trap: PC + 4 written, nothing read, and continue."""
-    step_over = b"P20=%b" % (loop.trap + _INSTRUCTION).to_bytes(8, "little").hex().encode()
-    return _exchange(loop, calls, encode(step_over) + _CONTINUE, replies=2)
+    past_trap = b"P20=%b" % (loop.trap + _INSTRUCTION).to_bytes(8, "little").hex().encode()
+    return _exchange(loop, calls, encode(past_trap) + _CONTINUE, replies=2)
 
 
 def _exchange(loop: TrapLoop, calls: int, requests: bytes, *, replies: int) -> list[float]:
-    """Seconds of each exchange that ends with the next stop, sent and received with nothing in between."""
+    """Seconds from each write of requests to the next stop, with nothing done in between."""
     connection = loop.machine.connect_stub()
     with Client(connection) as client:
         client.handshake()
         client.insert_breakpoint(BreakpointKind.HARDWARE, loop.trap)
         client.resume()
         client.wait_stop(_TIMEOUT_S)
-        connection.setblocking(True)
+        connection.settimeout(_TIMEOUT_S)
         times = []
-        for _ in range(_WARM_UP + calls):
+        for _ in range(WARM_UP + calls):
             began = perf_counter()
             connection.sendall(b"+" + requests)
             _receive(connection, replies)
@@ -101,13 +142,14 @@ def _exchange(loop: TrapLoop, calls: int, requests: bytes, *, replies: int) -> l
 
 
 def _receive(connection: socket.socket, replies: int) -> None:
+    """Takes in so many packets; the last one is whole when two digits follow its ``#``."""
     received = b""
     while received.count(b"#") < replies or received[-3:-2] != b"#":
         received += connection.recv(_RECEIVE_SIZE)
 
 
 class _TimedClient(Client):
-    """Notes when a stop reply was heard and when the machine was told to go on."""
+    """Notes how long it takes from a stop reply until the machine is told to go on."""
 
     def __init__(self, connection: socket.socket) -> None:
         super().__init__(connection)
@@ -125,5 +167,5 @@ class _TimedClient(Client):
         self.handling.append(perf_counter() - self._heard)
 
 
-def _not_booted() -> EntryState:
-    return EntryState(0, 0, PSTATE_EL1H | PSTATE_DAIF, {})
+def _is_booted() -> EntryState:
+    raise InternalError("the guest was reset")

@@ -66,10 +66,11 @@ def pytest_runtest_makereport(
     """Adds the last lines of a failed test's sessions' logs to its report."""
     report = yield
     if report.failed:
-        for fixture in item.funcargs.values():
-            for session in fixture.sessions if isinstance(fixture, Boot) else [fixture]:
-                if isinstance(session, Session):
-                    report.sections += _last_lines(session.folder)
+        fixtures = item.funcargs.values()
+        sessions = [each for each in fixtures if isinstance(each, Session)]
+        sessions += [session for each in fixtures if isinstance(each, Boot) for session in each.sessions]
+        for folder in {session.folder for session in sessions}:
+            report.sections += _last_lines(folder)
     return report
 
 

@@ -120,17 +120,22 @@ class QemuMachine:
 
     def last_words(self) -> str:
         """How QEMU ended and what it said last."""
-        try:
-            said = self._log.read_bytes()[-_LAST_WORDS:].decode(errors="replace").strip()
-        except OSError as error:
-            said = f"({self._log}: {error.strerror})"
         if self._process is None:
             return "QEMU was not started"
         try:
             status = self._process.wait(_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            return f"QEMU runs, but does not answer{': ' + said if said else ''}"
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+            how = "runs, but does not answer"
+        else:
+            how = (
+                f"was killed by {signal.Signals(-status).name}"
+                if status < 0
+                else f"ended with status {status}"
+            )
+        try:
+            said = self._log.read_bytes()[-_LAST_WORDS:].decode(errors="replace").strip()
+        except OSError as error:
+            said = f"({self._log}: {error.strerror})"
         return f"QEMU {how}{': ' + said if said else ''}"
 
     # ------------------------------------------------------------------------- within

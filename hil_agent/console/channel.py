@@ -25,6 +25,9 @@ QUIET_S = 0.25
 _LINE_BYTES = 4096
 _READ_BYTES = 64 * 1024
 
+# More than any answer, and so much that a guest which floods its console does not fill our memory.
+_FLOOD_BYTES = 4 * 1024 * 1024
+
 
 class GuestDied(GuestError):  # noqa: N818 - a word of its own, like TargetTimeout
     """The guest's kernel panicked or booted anew while its shell was in use."""
@@ -37,48 +40,61 @@ else:
 
 
 class _Stream(_ByteSpawn):
-    """The console as pexpect reads it, with limits of its own to how long a read waits.
+    """The console as pexpect reads it during one wait, with limits of its own.
 
-    Attributes:
+    Args:
+        stream: the console.
+        watch: finds out when the guest dies.
+        messages: takes the kernel's messages out.
         cancel: ends a read when set.
         until: when to stop waiting, in seconds of ``time.monotonic``.
         settled: when to stop waiting if something was heard and the console is quiet again.
-        heard: whether anything was heard, but for the kernel's messages and the end of an earlier line.
     """
 
-    def __init__(self, stream: socket.socket) -> None:
+    def __init__(
+        self,
+        stream: socket.socket,
+        watch: DeathWatch,
+        messages: MessageFilter,
+        *,
+        cancel: Cancellation | None,
+        until: float,
+        settled: float,
+    ) -> None:
         super().__init__(stream, maxread=_READ_BYTES, searchwindowsize=_LINE_BYTES)
-        self.cancel: Cancellation | None = None
-        self.until = 0.0
-        self.settled = 0.0
-        self.heard = False
-        self._watch = DeathWatch(PANICS + REBOOTS)
-        self._filter = MessageFilter()
+        self._watch = watch
+        self._messages = messages
+        self._cancel = cancel
+        self._until = until
+        self._settled = settled
+        self._heard = False
+        self._received = 0
 
     def read_nonblocking(self, size: int = 1, timeout: float | None = -1) -> bytes:  # noqa: ARG002 - see above
         """The next bytes, without the kernel's messages. Raises also Cancelled and GuestDied."""
         now = time.monotonic()
-        until = self.until
+        until = self._until
         if self._watch.dying:
             until = now + QUIET_S
-        elif self.heard:
-            until = min(until, max(self.settled, now + QUIET_S))
+        elif self._heard:
+            until = min(until, max(self._settled, now + QUIET_S))
         sources: list[socket.socket | Cancellation] = [self.socket]
-        if self.cancel:
-            sources.append(self.cancel)
+        if self._cancel:
+            sources.append(self._cancel)
         ready = select.select(sources, [], [], max(0.0, until - now))[0]
-        if self.cancel in ready:
+        if self._cancel in ready:
             raise Cancelled("cancelled while waiting for the guest's shell")
         data = self.socket.recv(size) if ready else b""
         if report := self._watch.feed(data) if data else self._watch.flush():
             raise GuestDied(f"the guest died or started anew while its shell was in use:\n{report}")
-        if not ready:
-            raise pexpect.TIMEOUT("nothing heard")
+        self._received += len(data)
+        if not ready or self._received > _FLOOD_BYTES:
+            raise pexpect.TIMEOUT("not heard")
         if not data:
             raise pexpect.EOF("console closed")
-        data = self._filter.feed(data)
-        if data.strip():
-            self.heard = True
+        data = self._messages.feed(data)
+        # Not the end of the line with the last answer, which comes after it.
+        self._heard = self._heard or bool(data.strip())
         return data
 
 
@@ -86,16 +102,19 @@ class Channel:
     """Sends to the console and waits for a line from it."""
 
     def __init__(self, stream: socket.socket) -> None:
-        self._stream = _Stream(stream)
+        self._socket = stream
+        self._cancel: Cancellation | None = None
+        self._watch = DeathWatch(PANICS + REBOOTS)
+        self._messages = MessageFilter()
 
     @contextlib.contextmanager
     def cancelled_by(self, cancel: Cancellation | None) -> Iterator[None]:
-        """Within it, ``expect`` raises Cancelled when ``cancel`` is set."""
-        self._stream.cancel = cancel
+        """Within it, ``expect`` raises Cancelled when ``cancel`` is set; None for never."""
+        before, self._cancel = self._cancel, cancel
         try:
             yield
         finally:
-            self._stream.cancel = None
+            self._cancel = before
 
     def send(self, data: bytes, deadline: float) -> None:
         """Types something.
@@ -108,21 +127,20 @@ class Channel:
             TargetTimeout: it did not, so the guest does not read.
             LinkError: the console is closed.
         """
-        stream = self._stream.socket
-        stream.settimeout(max(0.001, deadline - time.monotonic()))
+        self._socket.settimeout(max(0.001, deadline - time.monotonic()))
         try:
-            stream.sendall(data)
+            self._socket.sendall(data)
         except TimeoutError as error:
             raise TargetTimeout("the guest does not read its console") from error
         except OSError as error:
             raise LinkError(f"the guest's console is closed: {error.strerror}") from error
         finally:
-            stream.settimeout(None)
+            self._socket.settimeout(None)
 
     def expect(
         self, pattern: re.Pattern[bytes], *, until: float, settled: float
     ) -> tuple[bytes, re.Match[bytes]] | None:
-        """Waits for a line.
+        """Waits for a line. What was said before counts no more.
 
         Args:
             pattern: what to look for, within a line.
@@ -130,18 +148,20 @@ class Channel:
             settled: when to give up if something else was heard and the console is quiet again.
 
         Returns:
-            What came before the match, and the match; None when given up.
+            What came before the match, and the match; None when given up, also because far too much came.
 
         Raises:
             GuestDied: the guest died or started anew meanwhile.
             LinkError: the console was closed.
             Cancelled: see ``cancelled_by``.
         """
-        self._stream.until, self._stream.settled, self._stream.heard = until, settled, False
+        stream = _Stream(
+            self._socket, self._watch, self._messages, cancel=self._cancel, until=until, settled=settled
+        )
         try:
-            self._stream.expect([pattern], timeout=None)
+            stream.expect([pattern], timeout=None)
         except pexpect.TIMEOUT:
             return None
         except (pexpect.EOF, OSError) as error:
             raise LinkError("the guest's console was closed while its shell was in use") from error
-        return self._stream.before or b"", cast("re.Match[bytes]", self._stream.match)
+        return stream.before or b"", cast("re.Match[bytes]", stream.match)

@@ -19,8 +19,8 @@ from hil_agent.errors import GuestError, ProtocolError
 #: A line that has this in it makes any helper leave, also one whose host is gone.
 NAME = "hil-agent"
 
-_BLOCK_LINES = 1024
-_CHUNK_BYTES = 16 * 1024
+_BLOCK_LINES = 4096
+_CHUNK_BYTES = 64 * 1024
 _LEAST_CHUNK_BYTES = 256
 _ATTEMPTS = 12
 
@@ -38,7 +38,8 @@ _ENTER = (
     "rm -rf \"$dir\";stty $s;echo =''NONCE.out';')2>/dev/null"
 )
 
-# A subshell inherits aliases and options, which are the user's taste.
+# A subshell inherits aliases and options, which are the user's taste. In put, no line of data has "." or "-":
+# a line with one is the end, or has NAME in it.
 _LEARN = r"""
 unalias -a
 set +e +u +C -f
@@ -87,7 +88,6 @@ get() {
 """
 
 _NEEDED = ("dd", "grep", "sed", "sh", "wc")
-
 
 # The guest's half of the codes: program, function, body.
 _FUNCTIONS = (

@@ -103,11 +103,17 @@ class Shell:
         return self._start(command, {}, START_TIMEOUT_S)
 
     def exec(self, command: str, timeout_s: float = 60.0, *, cancel: Cancellation | None = None) -> Result:
-        """Runs a command: ``start`` and ``Job.wait`` in one."""
-        return self.start(command).wait(timeout_s, cancel=cancel)
+        """Runs a command: ``start`` and ``Job.wait`` in one, both ended by ``cancel``."""
+        return self._run(command, {}, START_TIMEOUT_S, timeout_s, cancel)
 
     def push(
-        self, source: bytes | Path, destination: str, *, mode: int | None = None, timeout_s: float = 600.0
+        self,
+        source: bytes | Path,
+        destination: str,
+        *,
+        mode: int | None = None,
+        timeout_s: float = 600.0,
+        cancel: Cancellation | None = None,
     ) -> None:
         """Copies a file into the guest.
 
@@ -116,6 +122,7 @@ class Shell:
             destination: file in the guest; for a ``source`` that is a file also a folder.
             mode: permission bits to set.
             timeout_s: seconds that it may take.
+            cancel: ends it when set.
 
         Raises:
             UsageError: the file cannot be read.
@@ -137,16 +144,17 @@ class Shell:
             name=shlex.quote(name),
             chmod="" if mode is None else f'&& chmod {mode:o} -- "$to"',
         )
-        result = self._start(command, {"data": data}, timeout_s).wait(timeout_s)
+        result = self._run(command, {"data": data}, timeout_s, timeout_s, cancel)
         if result.status:
             raise GuestError(f"the guest cannot store {destination}: {_message(result)}")
 
-    def pull(self, source: str, *, timeout_s: float = 600.0) -> bytes:
+    def pull(self, source: str, *, timeout_s: float = 600.0, cancel: Cancellation | None = None) -> bytes:
         """Copies a file out of the guest.
 
         Args:
             source: file in the guest.
             timeout_s: seconds that it may take.
+            cancel: ends it when set.
 
         Returns:
             What is in the file.
@@ -155,10 +163,22 @@ class Shell:
             GuestError: the guest cannot read it; with the guest's own message.
             TargetError: as ``sync`` does.
         """
-        result = self.exec(f"cat -- {shlex.quote(source)}", timeout_s)
+        result = self.exec(f"cat -- {shlex.quote(source)}", timeout_s, cancel=cancel)
         if result.status:
             raise GuestError(f"the guest cannot read {source}: {_message(result)}")
         return result.stdout
+
+    def _run(
+        self,
+        command: str,
+        files: dict[str, bytes],
+        start_timeout_s: float,
+        timeout_s: float,
+        cancel: Cancellation | None,
+    ) -> Result:
+        with self._channel.cancelled_by(cancel):
+            job = self._start(command, files, start_timeout_s)
+        return job.wait(timeout_s, cancel=cancel)
 
     def _start(self, command: str, files: dict[str, bytes], timeout_s: float) -> Job:
         if self._busy:
@@ -189,7 +209,7 @@ class Shell:
             self._busy = False
             if not gone:
                 # A shell that does not come back is what the next command will find and say.
-                with contextlib.suppress(TargetTimeout):
+                with contextlib.suppress(TargetTimeout), self._channel.cancelled_by(None):
                     deadline = time.monotonic() + _LEAVE_S
                     if not helper.leave(deadline):
                         self._await_prompt(dialogue, deadline)
@@ -247,6 +267,9 @@ class Job:
                 ) from error
             except Cancelled as error:
                 raise Cancelled(f"the guest's command was cancelled{self._interrupt()}") from error
+            except KeyboardInterrupt:
+                self._interrupt()
+                raise
 
     def close(self) -> None:
         """Interrupts the command if nobody has waited for it. A second call does nothing."""

@@ -202,6 +202,47 @@ standby:
         wfi
         eret
 
+/* The same, but the agent is told before the caller goes on. */
+        .global wait_for_interrupt
+wait_for_interrupt:
+        dsb     sy
+        wfi
+        b       trap_done
+
+/*
+ * x0 = microseconds of the guest's time to wait. From wait_at_most a pending
+ * interrupt, masked or not, ends it early.
+ */
+        .global delay, wait_at_most
+delay:
+        mov     x2, #0
+        b       1f
+wait_at_most:
+        mov     x2, #0x1c0              /* ISR_EL1: A, I, F */
+1:      mrs     x1, cntfrq_el0
+        mul     x0, x0, x1
+        mov     x1, #0x4240             /* 1000000 */
+        movk    x1, #0xf, lsl #16
+        udiv    x0, x0, x1
+        mrs     x1, cntpct_el0
+        add     x0, x0, x1
+2:      isb
+        mrs     x1, isr_el1
+        tst     x1, x2
+        b.ne    trap_done
+        mrs     x1, cntpct_el0
+        cmp     x1, x0
+        b.lo    2b
+        b       trap_done
+
+/* Zeros the memory from x0 to x1, both multiples of 16. */
+        .global scrub
+scrub:
+        cmp     x0, x1
+        b.hs    trap_done
+        stp     xzr, xzr, [x0], #16
+        b       scrub
+
 /* --------------------------------------------- doing things for the agent */
 
 /*

@@ -9,7 +9,7 @@ the machine moves in between.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from hil_agent.board.schema import WakeSource
@@ -17,12 +17,15 @@ from hil_agent.el2.monitor import Monitor
 from hil_agent.el2.program import Program, read_system_registers, write_system_registers
 from hil_agent.el2.syndrome import UnexpectedException, exception_class
 from hil_agent.errors import InternalError, TargetError
+from hil_agent.guest.address import AddressRange
 from hil_agent.guest.device_tree import Gic
 from hil_agent.psci.call import Call, Conduit
 from hil_agent.psci.entry import PSTATE_DAIF, PSTATE_EL1H, EntryState
 from hil_agent.rsp import BreakpointKind, Client, Registers, StopReply, ThreadId
 
 _TIMEOUT_S = 5.0
+_SCRUB_TIMEOUT_S = 120.0
+_SCTLR_EE = 1 << 25
 _INSTRUCTION = 4
 _EC_SMC64 = 0x17
 _EL_MASK = 0xC
@@ -74,7 +77,7 @@ class El2TrapSource:
         client: the debug stub; its register writes are trusted only for general registers and PC.
         monitor: the monitor.
         code: physical address to place it at.
-        areas: physical address of RAM for its areas, which the guest leaves alone.
+        reserved: RAM that the guest leaves alone; it begins with the monitor's areas.
         gic: the machine's interrupt controller, which parked vCPUs wait on.
         wake: what ends a suspend.
     """
@@ -85,14 +88,14 @@ class El2TrapSource:
         monitor: Monitor,
         *,
         code: int,
-        areas: int,
+        reserved: AddressRange,
         gic: Gic,
         wake: Iterable[WakeSource],
     ) -> None:
         self._client = client
         self._image = monitor.image
         self._code = code
-        self._areas = areas
+        self._reserved = reserved
         self._labels = {name: code + offset for name, offset in monitor.labels.items()}
         self._offsets = monitor.labels
         self._kinds = {self._labels[kind.value]: kind for kind in TrapKind}
@@ -160,6 +163,20 @@ class El2TrapSource:
         pc = self._labels["standby"] if after_interrupt else trap.registers["pc"] + _INSTRUCTION
         return _arguments(values) | {"pc": pc}
 
+    def wait_for_interrupt(self, at_most_us: int | None = None) -> Mapping[str, int]:
+        """Has the vCPU that stopped wait until an interrupt is pending; it ends at ``trap_done``.
+
+        Args:
+            at_most_us: microseconds of the guest's time after which it ends without one.
+        """
+        if at_most_us is None:
+            return {"pc": self._labels["wait_for_interrupt"]}
+        return {"x0": at_most_us, "pc": self._labels["wait_at_most"]}
+
+    def delay(self, time_us: int) -> Mapping[str, int]:
+        """Has the vCPU that stopped wait for microseconds of the guest's time; it ends at ``trap_done``."""
+        return {"x0": time_us, "pc": self._labels["delay"]}
+
     def park(self, cpu: int) -> Mapping[str, int]:
         """Has a vCPU wait at EL2 for what may wake it, with the machine going on."""
         return {
@@ -173,12 +190,13 @@ class El2TrapSource:
 
     # ------------------------------------------------- steps that run one vCPU to its next trap
 
-    def run(self, cpu: int, writes: Mapping[str, int]) -> Registers:
+    def run(self, cpu: int, writes: Mapping[str, int], timeout_s: float = _TIMEOUT_S) -> Registers:
         """Sends a vCPU to a routine of the monitor's that ends at ``trap_done``, and waits for it.
 
         Args:
             cpu: the vCPU.
             writes: registers to set first, PC among them.
+            timeout_s: seconds that it may take.
 
         Raises:
             TargetError: it ended somewhere else.
@@ -186,7 +204,7 @@ class El2TrapSource:
         thread = self._threads[cpu]
         self._client.resume(thread, writes=writes)
         while True:
-            trap = self.identify(self._client.wait_stop(_TIMEOUT_S))
+            trap = self.identify(self._client.wait_stop(timeout_s))
             if trap is not None and trap.cpu == cpu:
                 break
             # Late news of another vCPU, which stands at its trap and will report it again.
@@ -223,7 +241,9 @@ class El2TrapSource:
         """
         leaving = {"ELR_EL2": entry.pc, "SPSR_EL2": entry.pstate}
         self.write_system_registers(cpu, {**entry.system_registers, **leaving})
-        general = {f"x{number}": 0 for number in range(31)} | {"x0": entry.x0}
+        if entry.vector_registers:
+            self._client.write_registers(entry.vector_registers, self._threads[cpu])
+        general = {"x0": entry.x0, **entry.general_registers}
         arrived = self._step(cpu, general | {"pc": self._labels["return_to_guest"]})
         pstate = arrived["cpsr"] & _PSTATE_MASK
         if (arrived["pc"], arrived["x0"], pstate) != (entry.pc, entry.x0, entry.pstate & _PSTATE_MASK):
@@ -231,6 +251,26 @@ class El2TrapSource:
                 f"vCPU {cpu} was sent to {entry.pc:#x} with x0 = {entry.x0:#x}, PSTATE {entry.pstate:#x}, "
                 f"and is at {arrived['pc']:#x} with x0 = {arrived['x0']:#x}, PSTATE {arrived['cpsr']:#x}"
             )
+
+    def with_endianness(self, entry: EntryState, cpu: int) -> EntryState:
+        """An entry state with the endianness (SCTLR_EL1.EE) of a vCPU, if it is to inherit that.
+
+        Then the vCPU's general registers are lost.
+        """
+        if not entry.inherits_endianness:
+            return entry
+        endianness = self.read_system_registers(cpu, ("SCTLR_EL1",))["SCTLR_EL1"] & _SCTLR_EE
+        sctlr = entry.system_registers["SCTLR_EL1"] & ~_SCTLR_EE | endianness
+        return replace(entry, system_registers={**entry.system_registers, "SCTLR_EL1": sctlr})
+
+    def scrub(self, cpu: int, memory: Iterable[range]) -> None:
+        """Zeros memory, but for what belongs to the monitor; the vCPU's general registers are lost."""
+        for part in memory:
+            before = (part.start, min(part.stop, self._reserved.start))
+            behind = (max(part.start, self._reserved.end), part.stop)
+            for start, end in (before, behind):
+                if start < end:
+                    self.run(cpu, {"x0": start, "x1": end, "pc": self._labels["scrub"]}, _SCRUB_TIMEOUT_S)
 
     def restore(self, trap: Trap) -> None:
         """Puts a caller's general registers back, PC among them, after steps that used them."""
@@ -307,7 +347,7 @@ class El2TrapSource:
         return _arguments(arguments) | {"pc": self._labels["firmware_call"]}
 
     def _area(self, cpu: int) -> int:
-        return self._areas + cpu * self._offsets["area_size"]
+        return self._reserved.start + cpu * self._offsets["area_size"]
 
     def _read_area(self, cpu: int, field: str) -> int:
         return int.from_bytes(self._client.read_memory(self._area(cpu) + self._offsets[field], 8), "little")

@@ -1,93 +1,65 @@
-"""What is done for a request that no check refused, one action a function."""
+"""What is done for a request that no check refused: the functions that change power."""
 
 from __future__ import annotations
 
-from enum import IntEnum
-
-from hil_agent.psci.checks import affinity_instance
 from hil_agent.psci.context import ResumeContext
-from hil_agent.psci.effects import Outcome, PowerOff, PowerOn, Standby, Suspend, SystemOff, SystemReset
-from hil_agent.psci.functions import Function, ReturnCode, decode
-from hil_agent.psci.profile import Action, Implementation, Request
-from hil_agent.psci.state import PowerState
-
-
-class AffinityState(IntEnum):
-    """What AFFINITY_INFO answers."""
-
-    ON = 0
-    OFF = 1
-    ON_PENDING = 2
-
-
-MIGRATION_NOT_REQUIRED = 2
-"""MIGRATE_INFO_TYPE: no Trusted OS, or one that need not be migrated."""
-
-
-def answers(value: int) -> Action:
-    """An action that always answers ``value``."""
-    return lambda request: request.profile.answer(value)
-
-
-def psci_version(request: Request) -> Outcome:
-    """PSCI_VERSION."""
-    return request.profile.answer(request.profile.psci_version.encoded)
-
-
-def psci_features(request: Request) -> Outcome:
-    """PSCI_FEATURES: of a PSCI function, and of SMCCC_VERSION, whether a call would be answered."""
-    asked = decode(request.args[0])
-    found = (
-        asked is not None
-        and (asked.function.is_psci or asked.function is Function.SMCCC_VERSION)
-        and asked.function in request.profile.functions
-    )
-    return request.profile.answer(ReturnCode.SUCCESS if found else ReturnCode.NOT_SUPPORTED)
-
-
-def smccc_arch_features(request: Request) -> Outcome:
-    """SMCCC_ARCH_FEATURES: whether an architecture call is there."""
-    asked = decode(request.args[0])
-    found = asked is not None and asked.function in request.profile.arch_features
-    return request.profile.answer(ReturnCode.SUCCESS if found else ReturnCode.NOT_SUPPORTED)
+from hil_agent.psci.effects import (
+    Outcome,
+    PowerDown,
+    PowerOff,
+    PowerOn,
+    Standby,
+    Suspend,
+    SystemOff,
+    SystemReset,
+)
+from hil_agent.psci.functions import MASK32, Function, ReturnCode
+from hil_agent.psci.profile import Implementation, Request
+from hil_agent.psci.queries import MIGRATION_NOT_REQUIRED, answers, psci_features, psci_version
+from hil_agent.psci.state import SuspendMode
 
 
 def cpu_on(request: Request) -> Outcome:
     """CPU_ON: start the target."""
     target = request.target
     request.system.power_on(target)
-    entry = request.profile.entry_state(request.entry_point, request.context_id)
-    return request.profile.answer(ReturnCode.SUCCESS, PowerOn(target, entry))
+    return request.profile.answer(ReturnCode.SUCCESS, first=(PowerOn(target, request.entry_state),))
 
 
 def cpu_off(request: Request) -> Outcome:
-    """CPU_OFF: the caller goes down."""
+    """CPU_OFF, and CPU_FREEZE: the caller goes down until CPU_ON.
+
+    They differ in the interrupts that may be left targeted at the caller, which do not wake it.
+    """
     request.system.power_off(request.cpu)
     return Outcome((PowerOff(),))
 
 
 def cpu_standby(request: Request) -> Outcome:
     """CPU_SUSPEND as a standby state, which a power-down state may be turned into as well."""
-    return request.profile.answer(ReturnCode.SUCCESS, Standby())
+    return request.profile.answer(ReturnCode.SUCCESS, first=(Standby(),))
 
 
-def affinity_info(request: Request) -> Outcome:
-    """AFFINITY_INFO: ON if any vCPU of the instance is; OFF too if there is none in it."""
-    powers = set(affinity_instance(request))
-    pending = PowerState.ON_PENDING in powers
-    if powers & {PowerState.ON, PowerState.SUSPENDED} or (pending and not request.profile.reports_on_pending):
-        return request.profile.answer(AffinityState.ON)
-    return request.profile.answer(AffinityState.ON_PENDING if pending else AffinityState.OFF)
+def cpu_suspend(request: Request) -> Outcome:
+    """CPU_SUSPEND as it is asked for: standby or power-down, with the time spent in it kept."""
+    state_format = request.profile.power_state_format
+    power_state = request.args[0] & MASK32
+    request.system.sleep(request.cpu, power_state, state_format.level(power_state))
+    if not power_state & state_format.power_down:
+        return request.profile.answer(ReturnCode.SUCCESS, first=(Standby(timed=True),))
+    return power_down(request)
 
 
-def system_off(_: Request) -> Outcome:
-    """SYSTEM_OFF."""
-    return Outcome((SystemOff(),))
+def power_down(request: Request) -> Outcome:
+    """CPU_DEFAULT_SUSPEND, and CPU_SUSPEND in a power-down state."""
+    request.system.power_down(request.cpu)
+    return Outcome((PowerDown(request.entry_state),))
 
 
-def system_reset(_: Request) -> Outcome:
-    """SYSTEM_RESET."""
-    return Outcome((SystemReset(),))
+def set_suspend_mode(request: Request) -> Outcome:
+    """PSCI_SET_SUSPEND_MODE."""
+    request.system.suspend_mode = SuspendMode(request.args[0])
+    return request.profile.answer(ReturnCode.SUCCESS)
 
 
 def system_suspend(request: Request) -> Outcome:
@@ -95,6 +67,34 @@ def system_suspend(request: Request) -> Outcome:
     context = ResumeContext(request.entry_point, request.context_id, request.cpu, request.form.width)
     request.system.suspend(context)
     return Outcome((Suspend(context),))
+
+
+def system_off(_: Request) -> Outcome:
+    """SYSTEM_OFF."""
+    return Outcome((SystemOff(),))
+
+
+def system_off2(_: Request) -> Outcome:
+    """SYSTEM_OFF2."""
+    return Outcome((SystemOff(hibernate=True),))
+
+
+def system_reset(request: Request) -> Outcome:
+    """SYSTEM_RESET."""
+    return Outcome((SystemReset(scrub_memory=request.system.memory_protected),))
+
+
+def system_reset2(request: Request) -> Outcome:
+    """SYSTEM_RESET2."""
+    reset_type, cookie, _ = request.args
+    return Outcome((SystemReset(reset_type & MASK32, cookie),))
+
+
+def mem_protect(request: Request) -> Outcome:
+    """MEM_PROTECT: set whether RAM is overwritten at a cold reset, and answer what was set before."""
+    before = request.system.memory_protected
+    request.system.memory_protected = bool(request.args[0])
+    return request.profile.answer(int(before))
 
 
 COMMON = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from hil_agent.psci.functions import MASK32, Form, Function, Width, decode
+from hil_agent.psci.functions import MASK32, PSCI_0_1_IDS, Form, Function, Width, decode
 
 
 class Conduit(Enum):
@@ -43,9 +43,12 @@ class Call:
 
     @property
     def function(self) -> Function | None:
-        """The function that is called, whatever the width; None if it has no name here."""
+        """The function that is called, whatever the width; None if it has no name here.
+
+        Of the IDs of PSCI 0.1 the usual ones are known.
+        """
         form = self.form
-        return form.function if form else None
+        return form.function if form else PSCI_0_1_IDS.get(self.function_id)
 
     @property
     def name(self) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from hil_agent.psci.affinity import LEVELS, instance
 
 
-class Stays(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Stays:
     """How often a state was left again, and the time spent in it by then in microseconds."""
 
     count: int = 0
@@ -66,8 +68,9 @@ class Residency:
             node = self._node(cpu, level)
             if node in self._entered:
                 power_state, since = self._entered.pop(node)
-                count, time_us = self._stays.get((node, power_state), Stays())
-                self._stays[node, power_state] = Stays(count + 1, time_us + self._now_us() - since)
+                before = self._stays.get((node, power_state), Stays())
+                time_us = before.time_us + self._now_us() - since
+                self._stays[node, power_state] = Stays(before.count + 1, time_us)
 
     def stays(self, cpu: int, power_state: int, level: int) -> Stays:
         """The stays in ``power_state``, of ``level``, of vCPU ``cpu`` or the node that it is in."""

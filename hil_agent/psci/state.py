@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum, IntEnum, auto
+from secrets import token_bytes
 
 from hil_agent.errors import InternalError, StateError
 from hil_agent.psci.context import ResumeContext
@@ -39,7 +39,8 @@ class ContextOrder(Enum):
     """The context is kept, then the system is marked; if that fails the context is taken back."""
 
 
-def _monotonic_us() -> int:
+def monotonic_us() -> int:
+    """The host's time since some start, in microseconds."""
     return time.monotonic_ns() // 1000
 
 
@@ -78,8 +79,8 @@ class SystemState:
         memory: Sequence[range],
         *,
         context_order: ContextOrder = ContextOrder.STATE_FIRST,
-        now_us: Callable[[], int] = _monotonic_us,
-        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        now_us: Callable[[], int] = monotonic_us,
+        random_bytes: Callable[[int], bytes] = token_bytes,
     ) -> None:
         self.mpidrs = tuple(mpidrs)
         self.memory = tuple(memory)
@@ -207,9 +208,10 @@ class SystemState:
         self.require_suspended()
         if self._context is None:
             raise StateError("the guest is suspended without a context", hint="a resume goes on where it was")
-        edits = {"entry_point": entry_point, "context_id": context_id}
         self._context = replace(
-            self._context, **{name: value for name, value in edits.items() if value is not None}
+            self._context,
+            entry_point=self._context.entry_point if entry_point is None else entry_point,
+            context_id=self._context.context_id if context_id is None else context_id,
         )
 
     def clear_context(self) -> None:

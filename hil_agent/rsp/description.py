@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 from xml.parsers import expat
 
@@ -22,7 +23,7 @@ _WIDEST: Final = 1 << 20  # bits
 _HIGHEST_NUMBER: Final = 0xFFFF
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Register:
     """One register of a target.
 
@@ -48,6 +49,11 @@ class Register:
     def size(self) -> int:
         """Bytes that it takes in a reply."""
         return (self.bits + 7) // 8
+
+    @cached_property
+    def span(self) -> tuple[int, int]:
+        """Where its hexadecimal digits begin and end in the reply to ``g``."""
+        return 2 * self.offset, 2 * (self.offset + self.size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,12 @@ def main() -> int:
             return error.exit_status
         except Exception as error:
             _log.exception("the session failed")
-            _tell(owner, InternalError(f"{type(error).__name__}: {error}", hint=f"see {folder.session_log}"))
+            _tell(
+                owner,
+                InternalError(
+                    f"{type(error).__name__}: {error}", hint="please report it, with what is said above"
+                ),
+            )
             return 1
     folder.remove()
     return 0

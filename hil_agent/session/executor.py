@@ -7,16 +7,20 @@ which the machine goes on. A call that is simply answered costs one read and one
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
 from hil_agent.board.machine import Machine
 from hil_agent.el2.trap_source import El2TrapSource, Trap, TrapKind
 from hil_agent.errors import InternalError, TargetError
+from hil_agent.psci.context import ResumeContext
 from hil_agent.psci.effects import (
+    Delay,
     Effect,
     InjectUndefined,
+    Outcome,
+    PowerDown,
     PowerOff,
     PowerOn,
     Return,
@@ -24,6 +28,7 @@ from hil_agent.psci.effects import (
     Suspend,
     SystemOff,
     SystemReset,
+    Wake,
 )
 from hil_agent.psci.entry import EntryState
 from hil_agent.psci.functions import MASK64, ReturnCode
@@ -45,16 +50,27 @@ from hil_agent.session.events import (
 Writes = Mapping[str, int]
 """Registers of the vCPU that stopped, to be set before the machine goes on."""
 
+Steps = Generator[Writes, None, Writes]
+"""An answer that takes several: what each sends the caller's vCPU to, and in the end how it leaves."""
+
 _NONE: Writes = {}
 
 
 @dataclass(slots=True)
 class _Visit:
-    """A caller that waits for its answer."""
+    """A caller that is being answered.
+
+    Attributes:
+        trap: where it waits.
+        wake_after_us: when a fault ends what it waits for, in microseconds; None if none does.
+        after_interrupt: it returns only after the next interrupt.
+        failure: what it finds in x0 instead of what the vPSCI has decided, as that could not be done.
+    """
 
     trap: Trap
+    wake_after_us: int | None
     after_interrupt: bool = False
-    failure: ReturnCode | None = None
+    failure: int | None = None
 
 
 class Executor:
@@ -71,6 +87,7 @@ class Executor:
     Attributes:
         vpsci: as given.
         ended: the guest has switched itself off or is lost, and the machine must not go on.
+        wake_at: when a fault resumes the suspended guest, on the monotonic clock; None if none does.
     """
 
     def __init__(
@@ -85,18 +102,20 @@ class Executor:
     ) -> None:
         self.vpsci = vpsci
         self.ended = False
+        self.wake_at: float | None = None
         self._client = client
         self._source = source
         self._machine = machine
         self._boot = boot
         self._listeners = listeners
         self._entries: dict[int, Callable[[], EntryState]] = {}
+        self._waiting: dict[int, Steps] = {}
         self._parked: Trap | None = None
         self._reactions: Mapping[TrapKind, Callable[[Trap], Writes]] = {
             TrapKind.ENTRY: self._on_entry,
             TrapKind.WAKE: self._on_wake,
-            TrapKind.UNEXPECTED: self._on_unexpected,
             TrapKind.DONE: self._on_done,
+            TrapKind.UNEXPECTED: self._on_unexpected,
         }
 
     def start(self) -> None:
@@ -121,12 +140,9 @@ class Executor:
         else:
             call = self._source.call(trap)
             outcome = self.vpsci.call(call)
-            visit = _Visit(trap)
-            writes = _NONE
-            for effect in outcome.effects:
-                writes = self._carry_out(visit, effect)
-            self._go_on(writes, hold=hold)
-            result = outcome.result if visit.failure is None else visit.failure & MASK64
+            visit = _Visit(trap, _wake_after(outcome))
+            self._go_on(self._next(trap.cpu, self._answer(visit, outcome.effects)), hold=hold)
+            result = outcome.result if visit.failure is None else visit.failure
             self.tell(CallAnswered(call, result, time.perf_counter() - began))
 
     def tell(self, event: Event) -> None:
@@ -151,12 +167,12 @@ class Executor:
             raise InternalError("the guest is suspended, but no vCPU is parked")
         self._source.unpark(parked.cpu)
         if entry is not None:
-            self._source.enter(parked.cpu, entry)
+            self._source.enter(parked.cpu, self._source.with_endianness(entry, parked.cpu))
         else:
             self._source.restore(parked)
             self._client.write_registers(self._source.leave(parked, (ReturnCode.SUCCESS,)))
         self.vpsci.resumed()
-        self._parked = None
+        self._parked = self.wake_at = None
         self.tell(Resumed(context, cause))
 
     def reset(self) -> None:
@@ -189,51 +205,97 @@ class Executor:
         self.resume(f"interrupt {self._source.wake_interrupt(trap)}")
         return _NONE
 
+    def _on_done(self, trap: Trap) -> Writes:
+        steps = self._waiting.pop(trap.cpu, None)
+        if steps is None:
+            raise InternalError(f"vCPU {trap.cpu} finished something that nobody waits for")
+        return self._next(trap.cpu, steps)
+
     def _on_unexpected(self, trap: Trap) -> Writes:
         self.crashed(f"vCPU {trap.cpu}: {self._source.unexpected(trap)}")
         return _NONE
 
-    def _on_done(self, trap: Trap) -> Writes:
-        raise InternalError(f"vCPU {trap.cpu} finished something that nobody waits for")
+    # ----------------------------------------------------------------------- answering
 
-    # -------------------------------------------------------------------------- effects
+    def _next(self, cpu: int, steps: Steps) -> Writes:
+        """Goes on answering a caller: to where it has to wait for its vCPU's next trap, or to the end."""
+        try:
+            writes = next(steps)
+        except StopIteration as end:
+            final: Writes = end.value
+            return final
+        self._waiting[cpu] = steps
+        return writes
 
-    def _carry_out(self, visit: _Visit, effect: Effect) -> Writes:
-        """Does what an effect asks for; returns the register writes with which its caller goes on."""
-        match effect:
-            case Return(values):
-                if visit.failure is not None:
-                    values = (visit.failure & MASK64, *values[1:])
-                return self._source.leave(visit.trap, values, after_interrupt=visit.after_interrupt)
-            case Standby():
-                visit.after_interrupt = True
-            case PowerOn():
-                self._power_on(visit, effect)
-            case PowerOff():
-                self._source.power_off(visit.trap.cpu)
-            case Suspend(context):
-                self._parked = visit.trap
-                self.tell(Suspended(context))
-                return self._source.park(visit.trap.cpu)
-            case SystemReset():
-                self.reset()
-            case SystemOff():
-                self.ended = True
-                self.tell(SwitchedOff())
-            case InjectUndefined():
-                self._source.inject_undefined(visit.trap, effect.esr)
-            case _:
-                assert_never(effect)
-        return _NONE
+    def _answer(self, visit: _Visit, effects: tuple[Effect, ...]) -> Steps:
+        """Carries out effects in order.
+
+        Yields the register writes that send the caller's vCPU to something that ends in a trap, and goes on
+        after that. Returns those with which it leaves for good.
+        """
+        source, trap = self._source, visit.trap
+        writes = _NONE
+        for effect in effects:
+            match effect:
+                case Return(values):
+                    if visit.failure is not None:
+                        values = (visit.failure, *values[1:])
+                    writes = source.leave(trap, values, after_interrupt=visit.after_interrupt)
+                case Standby(timed):
+                    if timed or visit.wake_after_us is not None:
+                        yield source.wait_for_interrupt(visit.wake_after_us)
+                        source.restore(trap)
+                        if timed:
+                            self.vpsci.woke(trap.cpu)
+                    else:
+                        visit.after_interrupt = True
+                case PowerDown(entry):
+                    entry = source.with_endianness(entry, trap.cpu)
+                    yield source.wait_for_interrupt(visit.wake_after_us)
+                    source.enter(trap.cpu, entry)
+                    self.vpsci.woke(trap.cpu)
+                    self.tell(Entered(trap.cpu, entry.pc))
+                case Delay(time_us):
+                    yield source.delay(time_us)
+                    source.restore(trap)
+                case PowerOn():
+                    self._power_on(visit, effect)
+                case PowerOff():
+                    source.power_off(trap.cpu)
+                case Suspend(context):
+                    writes = self._suspend(visit, context)
+                case SystemReset(scrub_memory=scrub):
+                    if scrub:
+                        source.scrub(trap.cpu, self.vpsci.memory)
+                    self.reset()
+                case SystemOff():
+                    self.ended = True
+                    self.tell(SwitchedOff())
+                case InjectUndefined():
+                    source.inject_undefined(trap, effect.esr)
+                case Wake():
+                    pass  # told the visit, before whatever it ends
+                case _:
+                    assert_never(effect)
+        return writes
+
+    def _suspend(self, visit: _Visit, context: ResumeContext) -> Writes:
+        self._parked = visit.trap
+        if visit.wake_after_us is not None:
+            self.wake_at = time.monotonic() + visit.wake_after_us / 1e6
+        self.tell(Suspended(context))
+        return self._source.park(visit.trap.cpu)
 
     def _power_on(self, visit: _Visit, effect: PowerOn) -> None:
-        code = self._source.power_on(visit.trap.cpu, effect.cpu, self.vpsci.mpidrs[effect.cpu])
+        caller = visit.trap.cpu
+        entry = self._source.with_endianness(effect.entry, caller)
+        code = self._source.power_on(caller, effect.cpu, self.vpsci.mpidrs[effect.cpu])
         self._source.restore(visit.trap)
         if code == ReturnCode.SUCCESS:
-            self._entries[effect.cpu] = lambda: effect.entry
+            self._entries[effect.cpu] = lambda: entry
         else:
             self.vpsci.power_on_failed(effect.cpu)
-            visit.failure = ReturnCode.INTERNAL_FAILURE
+            visit.failure = ReturnCode.INTERNAL_FAILURE & MASK64
 
     # --------------------------------------------------------------------------- within
 
@@ -246,6 +308,11 @@ class Executor:
             self._client.resume(writes=writes)
 
     def _power_up(self) -> None:
-        self._parked = None
+        self._parked = self.wake_at = None
+        self._waiting.clear()
         self._entries = {0: self._boot}
         self._source.start()
+
+
+def _wake_after(outcome: Outcome) -> int | None:
+    return next((effect.after_us for effect in outcome.effects if isinstance(effect, Wake)), None)

@@ -13,6 +13,7 @@ from hil_agent.errors import GuestError, HilAgentError, LinkError, StateError, T
 from hil_agent.session.state import FINAL, State, StateCell
 
 _NO_LIMIT_S = 7 * 24 * 3600.0
+_LAST_WORDS_S = 5.0
 
 
 class Background:
@@ -84,8 +85,10 @@ class GuestShell:
             self._check(cancel)
             with self._hub.attach() as self._stream:
                 yield Shell(self._stream)
-        except (LinkError, Cancelled) as error:
-            if self._cell.state in FINAL:
+        except LinkError as error:
+            # The console's end may be seen before the stub's, which will tell why.
+            with contextlib.suppress(TargetTimeout):
+                self._cell.wait_until(lambda: self._cell.state in FINAL, _LAST_WORDS_S, "the machine's end")
                 raise GuestError(f"the guest is {self._cell.state}{self._because()}") from error
             raise
         finally:
@@ -116,8 +119,10 @@ class GuestShell:
 
     def _check(self, cancel: Cancellation) -> None:
         state = self._cell.state
-        if state in FINAL or state is State.SUSPENDED:
-            raise StateError(f"the guest is {state}{self._because()}", hint=_HINTS.get(state))
+        if state is State.CRASHED:
+            raise GuestError(f"the guest is crashed{self._because()}")
+        if state in _HINTS:
+            raise StateError(f"the guest is {state}{self._because()}", hint=_HINTS[state])
         if cancel.is_set():
             raise Cancelled("nobody waits for this command any more")
 

@@ -6,14 +6,14 @@ reason, the session ends too and leaves nothing behind. A socket pair that only 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from hil_agent.errors import HostError, LinkError, TargetTimeout
+from hil_agent.errors import HostError, InternalError, LinkError, TargetTimeout
 from hil_agent.session.client import Session
 from hil_agent.session.folder import SessionFolder
 from hil_agent.session.plan import BootPlan
@@ -22,8 +22,8 @@ from hil_agent.session.protocol import decode_error
 RELEASE = b"release\n"
 """Said to the session when it is on its own."""
 
-_SHOWN = 800
-"""Bytes of the console that a failure shows."""
+_SHOWN = 1500
+"""Bytes of a log that a failure shows."""
 
 
 def boot(
@@ -85,29 +85,30 @@ def _wait_started(folder: SessionFolder, ours: socket.socket) -> None:
     with ours.makefile("rb") as lines:
         said = lines.readline()
     if not said:
-        with contextlib.suppress(OSError):
-            said = folder.session_log.read_bytes()[-2000:]
-        raise LinkError(f"the session's process ended at once: {said.decode(errors='replace').strip()}")
+        raise LinkError(f"the session's process ended at once: {_tail(folder.session_log)}")
     answer = json.loads(said)
     if "error" in answer:
-        raise decode_error(answer["error"])
+        error = decode_error(answer["error"])
+        if isinstance(error, InternalError):  # the log will be gone with the session
+            error.message += f"\n{_tail(folder.session_log)}"
+        raise error
 
 
 def _wait_up(session: Session, plan: BootPlan) -> None:
     try:
         session.wait_ready(timeout_s=plan.board.timeout_s)
     except TargetTimeout as error:
-        calls = session.status().calls
+        calls, said = session.status().calls, _tail(session.folder.console_log)
         raise TargetTimeout(
             f"the guest did not come up within {plan.board.timeout_s:g} s ({calls} PSCI calls seen); "
-            f"{_last_lines(session.folder)}",
+            + (f"the last on its console:\n{said}" if said else "it has said nothing on its console"),
             hint="--timeout gives it longer, --until says what to wait for, --no-wait waits for nothing",
         ) from error
 
 
-def _last_lines(folder: SessionFolder) -> str:
+def _tail(log: Path) -> str:
     try:
-        said = folder.console_log.read_bytes()[-_SHOWN:].decode(errors="replace").strip()
+        said = log.read_bytes()[-_SHOWN:]
     except OSError:
-        said = ""
-    return f"the last on its console:\n{said}" if said else "it has said nothing on its console"
+        return ""
+    return said.decode(errors="replace").replace("\r", "").strip()

@@ -11,7 +11,7 @@ from typing import Self
 
 from hil_agent.console import Cancellation, Cancelled, ConsoleHub
 from hil_agent.el2 import El2TrapSource, Monitor
-from hil_agent.errors import FileError, LinkError, UsageError
+from hil_agent.errors import FileError, HostError, LinkError, UsageError
 from hil_agent.guest import flat_tree
 from hil_agent.guest.device_tree import MachineDescription, describe, patch
 from hil_agent.guest.kernel import recognise
@@ -98,7 +98,7 @@ class LiveSession:
             client,
             monitor,
             code=code,
-            areas=layout.monitor.start,
+            reserved=layout.monitor,
             gic=description.gic,
             wake=board.wake,
         )

@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,7 @@ class PtyGuest:
         noise: makes a kernel's message from a random generator; None for none.
         distance: mean bytes of the shell's output from one message to the next.
         env: environment in addition to ours.
+        folder: the shell's working folder.
     """
 
     def __init__(
@@ -66,7 +68,10 @@ class PtyGuest:
         self._far.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        foreground = os.tcgetpgrp(self._terminal)
         os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(foreground, signal.SIGKILL)
         with contextlib.suppress(OSError):
             self.hang_up()
         for thread in self._threads:
@@ -103,10 +108,10 @@ def make_guest() -> Iterator[GuestMaker]:
     """Makes guests by the name of their shell, with PtyGuest's options, and ends them after the test."""
     with contextlib.ExitStack() as stack:
 
-        def make(shell: str, **options: object) -> PtyGuest:
+        def make(shell: str, **options: Any) -> PtyGuest:  # noqa: ANN401 - PtyGuest has their types
             if not shutil.which(SHELLS[shell][0]):
                 pytest.skip(f"{SHELLS[shell][0]} is not installed")
-            guest = PtyGuest(SHELLS[shell], **options)  # type: ignore[arg-type]
+            guest = PtyGuest(SHELLS[shell], **options)
             stack.callback(guest.close)
             return guest
 

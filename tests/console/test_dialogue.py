@@ -137,3 +137,20 @@ def test_what_is_expected_may_come_after_much_else() -> None:
         writer.join()
     assert found is not None
     assert found[0] == flood
+
+
+def test_a_flood_is_not_kept() -> None:
+    ours, theirs = socket.socketpair()
+
+    def flood() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                theirs.sendall(b"x" * 100_000)
+
+    writer = threading.Thread(target=flood)
+    writer.start()
+    with ours, theirs:
+        until = time.monotonic() + 60
+        assert Channel(ours).expect(re.compile(b"=end;"), until=until, settled=until) is None
+        ours.shutdown(socket.SHUT_RDWR)
+        writer.join()

@@ -175,12 +175,9 @@ def test_a_panic_is_reported_when_the_guest_ends(ends: Ends, tmp_path: Path) -> 
 def test_what_is_waited_for_may_come_in_pieces(ends: Ends, tmp_path: Path) -> None:
     guest, ours = ends
     with ConsoleHub(ours, log_path=tmp_path / "log") as hub:
-        pieces = threading.Thread(
-            target=lambda: [guest.sendall(bytes([byte])) for byte in b"all is ready now"]
-        )
-        pieces.start()
+        for piece in (b"all is re", b"a", b"dy now"):
+            guest.sendall(piece)
         found = hub.wait_for(READY, 20)
-        pieces.join()
     assert (found.match[0], found.end) == (b"ready", 12)
 
 

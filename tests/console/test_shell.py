@@ -376,3 +376,13 @@ def test_deadlines_hold_while_a_guest_chatters(make_guest: GuestMaker) -> None:
     guest.console.sendall(b"yes\n")
     with pytest.raises(TargetTimeout):
         Shell(guest.console).sync(0.5)
+
+
+def test_a_cancelled_start_comes_back_to_the_prompt(make_guest: GuestMaker) -> None:
+    commands = Shell(make_guest("dash").console)
+    cancel = Cancellation()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        commands.exec("true", cancel=cancel)
+    cancel.close()
+    assert commands.exec("echo next").stdout == b"next\n"

@@ -19,7 +19,7 @@ from hil_agent.psci import (
     get_profile,
     profiles,
 )
-from hil_agent.psci.effects import InjectUndefined, Return, Suspend
+from hil_agent.psci.effects import InjectUndefined, PowerDown, PowerOff, Return, Suspend, SystemReset
 from hil_agent.psci.functions import FORMS
 
 ENTRY = 0x4008_0DC0
@@ -50,6 +50,7 @@ class Case:
     cpu1_on: bool = False
     conduit: Conduit = Conduit.HVC
     immediate: int = 0
+    mitigations: bool = False
 
 
 def same(name: str, registers: tuple[int, ...], answer: Answer, *, cpu1_on: bool = False) -> Case:
@@ -62,6 +63,19 @@ CASES = [
     Case("SMCCC_VERSION", (0x80000000,), 0x10002, 0x10002, 0x10001, UNSUPPORTED),
     Case("SMCCC_VERSION.upper", (GARBAGE | 0x80000000,), 0x10002, 0x10002, 0x10001, UNSUPPORTED),
     Case("ARCH_FEATURES.SMCCC_VERSION", (0x80000001, 0x80000000), 0, UNSUPPORTED, UNSUPPORTED, UNSUPPORTED),
+    Case("ARCH_FEATURES.WA1", (0x80000001, 0x80008000), 0, 0, UNSUPPORTED, UNSUPPORTED, mitigations=True),
+    Case("ARCH_FEATURES.WA2", (0x80000001, 0x80007FFF), 0, 0, UNSUPPORTED, UNSUPPORTED, mitigations=True),
+    Case(
+        "ARCH_FEATURES.WA1.upper", (0x80000001, GARBAGE | 0x80008000), 0, 0, UNSUPPORTED, UNSUPPORTED,
+        mitigations=True,
+    ),
+    Case("ARCH_FEATURES.WA1.not_needed", (0x80000001, 0x80008000), 1, UNSUPPORTED, UNSUPPORTED, UNSUPPORTED),
+    Case("ARCH_FEATURES.PV_TIME", (0x80000001, 0xC5000020), UNSUPPORTED, UNSUPPORTED, 0, UNSUPPORTED),
+    Case("VENDOR_HYP_UID", (0x8600FF01,), UNSUPPORTED, UNSUPPORTED, 0xB66FB428, UNSUPPORTED),
+    Case("STD_UID", (0x8400FF01,), UNSUPPORTED, 0x6F3863F8, UNSUPPORTED, UNSUPPORTED),
+    Case("STD_CALL_COUNT", (0x8400FF00,), UNSUPPORTED, 0x11, UNSUPPORTED, UNSUPPORTED),
+    Case("STD_REVISION", (0x8400FF03,), UNSUPPORTED, 0, UNSUPPORTED, UNSUPPORTED),
+    Case("TRNG_VERSION", (0x84000050,), 0x10000, UNSUPPORTED, 0x10000, UNSUPPORTED),
     same("ARCH_FEATURES.unknown", (0x80000001, 0x80001234), UNSUPPORTED),
     same("MIGRATE_INFO_TYPE", (0x84000006,), 2),
     same("unknown", (0x84000099,), UNSUPPORTED),
@@ -74,7 +88,12 @@ CASES = [
     Case("FEATURES.SYSTEM_SUSPEND64", (0x8400000A, 0xC400000E), 0, 0, 0, UNSUPPORTED),
     Case("FEATURES.SMCCC_VERSION", (0x8400000A, 0x80000000), 0, 0, 0, UNSUPPORTED),
     Case("FEATURES.CPU_ON64.upper", (0x8400000A, GARBAGE | 0xC4000003), 0, 0, 0, UNSUPPORTED),
-    same("FEATURES.CPU_SUSPEND64", (0x8400000A, 0xC4000001), 0),
+    Case("FEATURES.CPU_SUSPEND64", (0x8400000A, 0xC4000001), 1, 0, 0, 0),
+    Case("FEATURES.SYSTEM_RESET2_32", (0x8400000A, 0x84000012), 0, UNSUPPORTED, 0, UNSUPPORTED),
+    Case("FEATURES.SYSTEM_RESET2_64", (0x8400000A, 0xC4000012), 0, UNSUPPORTED, 0, UNSUPPORTED),
+    Case("FEATURES.0.1_CPU_SUSPEND", (0x8400000A, 0x95C1BA5E), UNSUPPORTED, UNSUPPORTED, UNSUPPORTED, 0),
+    Case("FEATURES.0.1_CPU_ON", (0x8400000A, 0x95C1BA60), UNSUPPORTED, UNSUPPORTED, UNSUPPORTED, 0),
+    same("FEATURES.0.1_MIGRATE", (0x8400000A, 0x95C1BA61), UNSUPPORTED),
     same("FEATURES.ARCH_FEATURES", (0x8400000A, 0x80000001), UNSUPPORTED),
     same("FEATURES.unknown", (0x8400000A, 0x84000099), UNSUPPORTED),
     # AFFINITY_INFO
@@ -94,6 +113,9 @@ CASES = [
     Case("AI32.aff3", (0x84000004, 1 << 32, 0), 0, 0, 0, INVALID),
     Case("AI64.self.L4", (0xC4000004, 0, 4), INVALID, INVALID, INVALID, 0),
     Case("AI64.absent99.L0", (0xC4000004, 99, 0), INVALID, 1, INVALID, INVALID),
+    Case("AI64.absentAff1.L0", (0xC4000004, 0x100, 0), INVALID, 1, INVALID, INVALID),
+    Case("AI64.absent99.L4", (0xC4000004, 99, 4), INVALID, INVALID, INVALID, 0),
+    Case("AI64.bit24.L0", (0xC4000004, 1 << 24, 0), INVALID, 0, INVALID, INVALID),
     Case("AI64.absentAff1.L1", (0xC4000004, 0x100, 1), INVALID, 1, INVALID, 0),
     Case("AI64.bit31.L0", (0xC4000004, 1 << 31, 0), INVALID, 0, INVALID, INVALID),
     Case("AI64.self.upper", (0xC4000004, GARBAGE, 0), INVALID, 1, INVALID, INVALID),
@@ -117,14 +139,29 @@ CASES = [
     Case("CPU_ON64.bit31+1", (0xC4000003, 1 << 31 | 1, ENTRY), INVALID, 0, INVALID, INVALID),
     Case("CPU_ON64.bit24+1", (0xC4000003, 1 << 24 | 1, ENTRY), INVALID, 0, INVALID, INVALID),
     Case("CPU_ON32.cpu1.upper", (0x84000003, GARBAGE | 1, ENTRY), 0, 0, 0, INVALID),
+    Case(
+        "0.1.CPU_ON.95c1ba60", (0x95C1BA60, 1, ENTRY), UNSUPPORTED, UNSUPPORTED, UNSUPPORTED, 0
+    ),
+    Case("0.1.CPU_ON.2", (2, 1, ENTRY), UNSUPPORTED, 0, UNSUPPORTED, UNSUPPORTED),
+    Case("0.1.CPU_ON.2.odd", (2, 1, ENTRY + 1), UNSUPPORTED, INVALID, UNSUPPORTED, UNSUPPORTED),
+    Case("0.1.CPU_ON.2.self", (2, 0, ENTRY), UNSUPPORTED, INVALID, UNSUPPORTED, UNSUPPORTED),
+    Case("0.1.CPU_OFF.1", (1,), UNSUPPORTED, PowerOff, UNSUPPORTED, UNSUPPORTED),
+    # SYSTEM_RESET2
+    Case("SYSTEM_RESET2_32.warm", (0x84000012, 0), SystemReset, UNSUPPORTED, SystemReset, UNSUPPORTED),
+    Case("SYSTEM_RESET2_32.type1", (0x84000012, 1), INVALID, UNSUPPORTED, INVALID, UNSUPPORTED),
+    Case("SYSTEM_RESET2_64.type1", (0xC4000012, 1), INVALID, UNSUPPORTED, INVALID, UNSUPPORTED),
+    Case(
+        "SYSTEM_RESET2_64.type7fffffff", (0xC4000012, 0x7FFFFFFF), INVALID, UNSUPPORTED, INVALID, UNSUPPORTED
+    ),
     # CPU_SUSPEND
     same("CPU_SUSPEND32.standby", (0x84000001, 0), 0),
-    same("CPU_SUSPEND64.powerdown", (0xC4000001, 1 << 16, ENTRY), 0),
+    Case("CPU_SUSPEND64.powerdown", (0xC4000001, 1 << 16, ENTRY), PowerDown, 0, 0, 0),
+    Case("0.1.CPU_SUSPEND.95c1ba5e", (0x95C1BA5E,), UNSUPPORTED, UNSUPPORTED, UNSUPPORTED, 0),
     same("CPU_SUSPEND64.upper", (0xC4000001, GARBAGE), 0),
     Case("CPU_SUSPEND64.bit17", (0xC4000001, 1 << 17), INVALID, 0, 0, INVALID),
     Case("CPU_SUSPEND64.bit30", (0xC4000001, 1 << 30), INVALID, 0, 0, INVALID),
     Case("CPU_SUSPEND64.bit31", (0xC4000001, 1 << 31), INVALID, 0, 0, INVALID),
-    Case("CPU_SUSPEND64.level3", (0xC4000001, 0x3010000, ENTRY), 0, 0, 0, INVALID),
+    Case("CPU_SUSPEND64.level3", (0xC4000001, 0x3010000, ENTRY), PowerDown, 0, 0, INVALID),
     # SYSTEM_SUSPEND
     Case("SYSTEM_SUSPEND64", (0xC400000E, ENTRY), Suspend, Suspend, Suspend, UNSUPPORTED),
     Case("SYSTEM_SUSPEND32.upper", (0x8400000E, GARBAGE | ENTRY), Suspend, Suspend, Suspend, UNSUPPORTED),
@@ -140,6 +177,8 @@ CASES = [
     ),
     # The way in
     Case("hvc1", (0x84000000,), UNDEFINED, UNDEFINED, 0x10001, 0x10001, immediate=1),
+    Case("hvc1234", (0x84000000,), UNDEFINED, UNDEFINED, 0x10001, 0x10001, immediate=0x1234),
+    Case("smc0.AI64.self", (0xC4000004,), 0, 0, UNSUPPORTED, UNDEFINED, conduit=Conduit.SMC),
     Case("hvc1.unknown", (0x84000099,), UNDEFINED, UNDEFINED, UNSUPPORTED, UNSUPPORTED, immediate=1),
     Case("smc0", (0x84000000,), 0x10003, 0x10001, UNSUPPORTED, UNDEFINED, conduit=Conduit.SMC),
     Case(
@@ -153,8 +192,11 @@ CASES = [
 ]  # fmt: skip
 
 
-def make(profile: str, *, cpu1_on: bool = False, conduit: Conduit = Conduit.HVC) -> VirtualPsci:
-    psci = VirtualPsci(get_profile(profile), (0, 1), (range(0x4000_0000, 0x6000_0000),), conduit)
+def make(
+    profile: str, *, cpu1_on: bool = False, conduit: Conduit = Conduit.HVC, mitigations: bool = False
+) -> VirtualPsci:
+    chosen = get_profile(profile).with_mitigations() if mitigations else get_profile(profile)
+    psci = VirtualPsci(chosen, (0, 1), (range(0x4000_0000, 0x6000_0000),), conduit)
     if cpu1_on:
         psci.power_on(1)
         psci.entered(1)
@@ -177,7 +219,7 @@ def answer(outcome: Outcome) -> Answer:
 @pytest.mark.parametrize("profile", ["spec", "xen", "kvm", "qemu"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_answer(case: Case, profile: str) -> None:
-    psci = make(profile, cpu1_on=case.cpu1_on)
+    psci = make(profile, cpu1_on=case.cpu1_on, mitigations=case.mitigations)
     assert answer(call(psci, case.registers, case.conduit, case.immediate)) == getattr(case, profile)
 
 
@@ -186,7 +228,7 @@ V16_DIFFERENCES = {"AI32.self.upper": 1, "AI32.aff3": 1}
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_xen_v16_answers_like_xen_but_for_narrowing(case: Case) -> None:
-    psci = make("xen-v16", cpu1_on=case.cpu1_on)
+    psci = make("xen-v16", cpu1_on=case.cpu1_on, mitigations=case.mitigations)
     expected = V16_DIFFERENCES.get(case.name, case.xen)
     assert answer(call(psci, case.registers, case.conduit, case.immediate)) == expected
 
@@ -204,25 +246,6 @@ def test_psci_features_agrees_with_a_call(profile: str, function_id: int) -> Non
     offered = answer(call(make(profile), (0x8400_000A, function_id))) != UNSUPPORTED
     answered = answer(call(make(profile), (function_id, 0x8400_0000))) != UNSUPPORTED
     assert offered == answered
-
-
-@pytest.mark.parametrize(
-    ("profile", "pstate"),
-    [("spec", 0x3C5), ("xen", 0x3C5), ("xen-v16", 0x1C5), ("kvm", 0x3C5), ("qemu", 0x4000_03C5)],
-)
-def test_pstate_at_entry(profile: str, pstate: int) -> None:
-    assert get_profile(profile).entry_state(ENTRY, 0).pstate == pstate
-
-
-@pytest.mark.parametrize("profile", profiles())
-def test_the_mmu_and_caches_are_off_at_entry(profile: str) -> None:
-    m_c_i = 1 << 0 | 1 << 2 | 1 << 12
-    assert get_profile(profile).entry_state(ENTRY, 0).system_registers["SCTLR_EL1"] & m_c_i == 0
-
-
-def test_xen_leaves_vector_base_and_memory_attributes_alone() -> None:
-    registers = get_profile("xen").entry_state(ENTRY, 0).system_registers
-    assert not {"VBAR_EL1", "MAIR_EL1", "CPACR_EL1", "TPIDR_EL1"} & set(registers)
 
 
 def test_kvm_zeroes_x1_to_x3_with_every_answer() -> None:

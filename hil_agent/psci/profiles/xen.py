@@ -1,22 +1,41 @@
 """A guest on Xen 4.22 (xen/arch/arm/vpsci.c, vsmc.c, domain.c).
 
-SMCCC_ARCH_FEATURES denies the workarounds that Xen offers on some CPUs: a guest that finds one may call
-it at every exception from EL0, and each call would be a trap to us.
+Xen offers its workarounds on CPUs that need them, and a guest that finds one may call it at every
+exception from EL0, which would each be a trap to us. No CPU needs them that is emulated, so they are
+offered with `Profile.with_mitigations` only.
 """
 
 from __future__ import annotations
 
-from hil_agent.psci.actions import COMMON, affinity_info, answers, cpu_on, smccc_arch_features, system_suspend
+from dataclasses import replace
+from uuid import UUID
+
+from hil_agent.psci.actions import COMMON, cpu_off, cpu_on, system_suspend
+from hil_agent.psci.arch import ArchCode, smccc_arch_features, uuid, workaround
 from hil_agent.psci.checks import (
     affinity_level_known,
+    context_prepared,
     entry_point_even,
     others_off,
     target_off,
     target_present,
 )
+from hil_agent.psci.effects import Outcome
 from hil_agent.psci.entry import TRANSLATION_OFF
 from hil_agent.psci.functions import Function
-from hil_agent.psci.profile import Implementation, Profile, Reaction, Version
+from hil_agent.psci.profile import Implementation, Profile, Reaction, Request
+from hil_agent.psci.queries import affinity_info, answers
+from hil_agent.psci.version import V0_1, Version
+
+_CPU_ON_CHECKS = (target_present, entry_point_even, target_off, context_prepared)
+_PSCI_FUNCTIONS = 14  # VPSCI_NR_FUNCS
+_SERVICE_FUNCTIONS = 3  # call count, UID and revision themselves
+
+
+def cpu_on_0_1(request: Request) -> Outcome:
+    """CPU_ON of PSCI 0.1, which has no context ID: Xen gives 0."""
+    return cpu_on(replace(request, args=(*request.args[:2], 0)))
+
 
 PROFILE = Profile(
     name="xen",
@@ -24,11 +43,32 @@ PROFILE = Profile(
     psci_version=Version(1, 1),
     functions={
         **COMMON,
-        Function.CPU_ON: Implementation(cpu_on, (target_present, entry_point_even, target_off)),
+        Function.CPU_ON: Implementation(cpu_on, _CPU_ON_CHECKS),
         Function.AFFINITY_INFO: Implementation(affinity_info, (affinity_level_known,)),
-        Function.SYSTEM_SUSPEND: Implementation(system_suspend, (entry_point_even, others_off)),
+        Function.SYSTEM_SUSPEND: Implementation(
+            system_suspend, (entry_point_even, others_off, context_prepared)
+        ),
         Function.SMCCC_VERSION: Implementation(answers(Version(1, 2).encoded)),
         Function.SMCCC_ARCH_FEATURES: Implementation(smccc_arch_features),
+        Function.SMCCC_ARCH_WORKAROUND_1: Implementation(workaround),
+        Function.SMCCC_ARCH_WORKAROUND_2: Implementation(workaround),
+        Function.SMCCC_ARCH_WORKAROUND_3: Implementation(workaround),
+        Function.STD_CALL_COUNT: Implementation(answers(_PSCI_FUNCTIONS + _SERVICE_FUNCTIONS)),
+        Function.STD_UID: Implementation(uuid(UUID("f863386f-4b39-4cbd-9220-ce1641e59f6f"))),
+        Function.STD_REVISION: Implementation(answers(0, 1)),
+        Function.STD_HYP_CALL_COUNT: Implementation(answers(_SERVICE_FUNCTIONS)),
+        Function.STD_HYP_UID: Implementation(uuid(UUID("a71812dc-c698-4369-9acf-79d18ddee667"))),
+        Function.STD_HYP_REVISION: Implementation(answers(0, 1)),
+    },
+    legacy_functions={
+        Function.CPU_OFF: Implementation(cpu_off),
+        Function.CPU_ON: Implementation(cpu_on_0_1, _CPU_ON_CHECKS).as_of(V0_1),
+    },
+    legacy_ids={1: Function.CPU_OFF, 2: Function.CPU_ON},
+    answers_legacy_ids=True,
+    mitigations={
+        Function.SMCCC_ARCH_WORKAROUND_1: ArchCode.SUCCESS,
+        Function.SMCCC_ARCH_WORKAROUND_2: ArchCode.SUCCESS,
     },
     mpidr_mask=0xFFFF,  # vaffinity_to_vcpuid reads Aff1 and Aff0 only
     on_immediate=Reaction.UNDEFINED,
