@@ -52,7 +52,7 @@ class TrapLoop:
     folder: Path
     monitor: Monitor
     code: int
-    areas: int
+    reserved: AddressRange
     description: MachineDescription
 
     @property

@@ -7,7 +7,6 @@ exist yet, and no port anywhere. It starts stopped, at the EL2 monitor's entry.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -15,7 +14,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from qemu.qmp import QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
@@ -66,7 +65,7 @@ class QemuMachine:
             except OSError as error:
                 raise HostError(f"{command[0]} cannot be started: {error.strerror}") from error
         try:
-            self._check_greeting(program)
+            self._wait_set_up(program)
         except BaseException:
             self._end()
             raise
@@ -105,18 +104,13 @@ class QemuMachine:
         Raises:
             LinkError: QEMU is gone or does not answer.
         """
-        qmp = QEMUMonitorProtocol(str(self._folder / "qmp.sock"))
-        qmp.settimeout(_TIMEOUT_S)
         try:
-            qmp.connect()
-            qmp.cmd("system_reset")
-            while (event := qmp.pull_event(wait=_TIMEOUT_S)) and event["event"] != "RESET":
-                continue
+            with self._monitor() as qmp:
+                qmp.cmd("system_reset")
+                while (event := qmp.pull_event(wait=_TIMEOUT_S)) and event["event"] != "RESET":
+                    continue
         except (QMPError, OSError) as error:
             raise LinkError(f"QEMU does not reset the machine: {error}; {self.last_words()}") from error
-        finally:
-            qmp.close()
-            self._greeting()
 
     def last_words(self) -> str:
         """How QEMU ended and what it said last."""
@@ -187,28 +181,35 @@ class QemuMachine:
             listener.listen(1)
             yield listener
 
-    def _greeting(self) -> bytes:
-        """What QEMU's monitor says to whoever connects; empty if QEMU is gone.
+    @contextlib.contextmanager
+    def _monitor(self) -> Iterator[QEMUMonitorProtocol]:
+        """QEMU's monitor, for as long as it is needed.
 
-        The connection is closed before capabilities are negotiated, which leaves the monitor in a state in
-        which QEMU has no events to tell: a STOP and a RESUME for every trapped call would cost each of them
-        time.
+        At the end somebody connects once more who never negotiates capabilities. That puts the monitor into a
+        state in which QEMU has no events to tell: a STOP and a RESUME for every trapped call would cost each
+        of them time.
         """
+        qmp = QEMUMonitorProtocol(str(self._folder / "qmp.sock"))
+        qmp.settimeout(_TIMEOUT_S)
         try:
-            with self._connect("qmp") as connection, connection.makefile("rb") as lines:
-                connection.settimeout(_TIMEOUT_S)
-                return lines.readline()
-        except (OSError, LinkError):
-            return b""
+            qmp.connect()
+            yield qmp
+        finally:
+            qmp.close()
+            with contextlib.suppress(LinkError, OSError), self._connect("qmp") as silent:
+                silent.settimeout(_TIMEOUT_S)
+                silent.recv(_LAST_WORDS)
 
-    def _check_greeting(self, program: Path) -> None:
-        """Waits until QEMU has set up its machine."""
+    def _wait_set_up(self, program: Path) -> None:
+        """Waits until QEMU has set up its machine; the greeting alone comes before."""
         try:
-            version = json.loads(self._greeting())["QMP"]["version"]["qemu"]
-        except (ValueError, KeyError, TypeError):
+            with self._monitor() as qmp:
+                answer = cast("dict[str, dict[str, int]]", qmp.cmd("query-version"))
+        except (QMPError, OSError):
             raise self._refusal(program) from None
-        if (version["major"], version["minor"]) < MINIMUM_QEMU:
-            raise _too_old(program, (version["major"], version["minor"]))
+        version = answer["qemu"]["major"], answer["qemu"]["minor"]
+        if version < MINIMUM_QEMU:
+            raise _too_old(program, version)
 
     def _refusal(self, program: Path) -> HilAgentError:
         """Why QEMU did not start: what of it is the user's doing is said as such."""

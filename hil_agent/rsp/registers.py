@@ -6,7 +6,6 @@ Values are taken to be little-endian, which is how AArch64 stubs send registers.
 from __future__ import annotations
 
 from binascii import unhexlify
-from binascii import unhexlify
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -68,11 +67,6 @@ class Registers:
         register = self.description[name]
         start, end = register.span
         text = self.text[start:end]
-        try:  # in the common case without further ado: this is on the way of every trapped call
-            if len(text) == end - start:
-                return int.from_bytes(unhexlify(text), "little")
-        except ValueError:
-            return decode_value(register, text)
         if not text:
             raise UnavailableError(f"register {name} is not in the stub's reply to 'g'")
         return decode_value(register, text)

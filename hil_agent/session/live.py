@@ -78,9 +78,11 @@ class LiveSession:
         layout = _layout(plan, monitor)
         code = board.rom.start if board.rom else layout.monitor.start + monitor.areas_size(board.cpus)
         journal = stack.enter_context(Journal(folder.journal))
-        machine = stack.enter_context(
-            board.open(layout.blobs(folder.path), code + monitor.labels["entry"], folder.path)
-        )
+        try:
+            blobs = layout.blobs(folder.path)
+        except OSError as error:
+            raise HostError(f"cannot write to {folder.path}: {error.strerror}") from error
+        machine = stack.enter_context(board.open(blobs, code + monitor.labels["entry"], folder.path))
         hub = stack.enter_context(
             ConsoleHub(
                 machine.connect_console(),
