@@ -1,10 +1,11 @@
-"""Puts the assembled EL2 monitor, the boards and the guest recipes into the wheel.
+"""Puts the EL2 monitor and bare-metal guests, assembled, the boards and the guest recipes into the wheel.
 
 So an installed hil_agent needs no assembler and no checkout.
 """
 
 from __future__ import annotations
 
+import hashlib
 import runpy
 import tempfile
 from pathlib import Path
@@ -14,7 +15,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class MonitorBuildHook(BuildHookInterface[Any]):
-    """Assembles ``hil_agent/el2/monitor.S`` for a wheel; an editable install assembles when it runs."""
+    """Assembles for a wheel; an editable install assembles when it runs."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called before a wheel is built; ``version`` is ``standard`` or ``editable``."""
@@ -24,15 +25,27 @@ class MonitorBuildHook(BuildHookInterface[Any]):
         # By path: the package's dependencies are not installed in a build environment.
         build = runpy.run_path(str(el2 / "build.py"))
         self._folder = tempfile.TemporaryDirectory()
-        elf = Path(self._folder.name, "monitor.elf")
+        guests = Path(self.root, "guest_images").glob("*/*.S")
         try:
-            build["assemble"](el2 / "monitor.S", elf)
+            assembled = {
+                self._assemble(build, el2 / "monitor.S", 0): "hil_agent/el2/monitor.elf",
+                **{
+                    self._assemble(build, source, build["GUEST_ADDRESS"]): "hil_agent/data/assembled/"
+                    + f"{hashlib.sha256(source.read_bytes()).hexdigest()}.elf"
+                    for source in guests
+                },
+            }
         except build["AssemblyError"] as error:
-            self.app.abort(f"the EL2 monitor cannot be assembled: {error}")
+            self.app.abort(str(error))
         build_data["force_include"] |= {
-            str(elf): "hil_agent/el2/monitor.elf",
+            **assembled,
             **{str(Path(self.root, name)): f"hil_agent/data/{name}" for name in ("boards", "guest_images")},
         }
+
+    def _assemble(self, build: dict[str, Any], source: Path, address: int) -> str:
+        elf = Path(self._folder.name, source.parent.name, f"{source.stem}.elf")
+        build["assemble"](source, elf, address=address)
+        return str(elf)
 
     def finalize(self, version: str, _build_data: dict[str, Any], _artifact_path: str) -> None:
         """Called after the wheel was written."""

@@ -29,20 +29,20 @@
         .set    LANDINGS, 32
         .set    AREAS, 64
         .set    PATTERN, 0xa5a5a5a5a5a5a500     /* + n in x<n>, + 31 in SP, + 32 + n in both halves of v<n> */
-        .global PATTERN
 
 /* One area for each vCPU. It begins with the record. */
         .struct 0
 area_where:     .space 8        /* `returned`, in `vectors`, or in `landings`: its PC when it came back */
 area_changed:   .space 8        /* bit n: x<n> (SP for 31), bit 32 + n: v<n> is not the pattern */
+area_pstate:    .space 8
 area_x:         .space 31 * 8
 area_sp:        .space 8
-area_pstate:    .space 8
 area_esr:       .space 8
 area_elr:       .space 8
 area_spsr:      .space 8
 area_vbar:      .space 8
 area_cpacr:     .space 8
+        .balign 16
 area_v:         .space 32 * 16
 area_arrived:   .space 8
 area_ticket:    .space 8        /* what is prepared is executed when the gate shows this number; 0: nothing is */
@@ -52,9 +52,6 @@ area_end:
         .set    AREA_SHIFT, 10
         .if     area_end > (1 << AREA_SHIFT)
         .error  "an area is too small"
-        .endif
-        .if     area_v & 15
-        .error  "area_v is not aligned"
         .endif
         .global area_slot
 
@@ -117,8 +114,9 @@ arrive:
         orr     x0, x0, x1
         msr     daifset, #0xf
         msr     spsel, #1
-        mov     x1, sp
-        stp     x1, x0, [x19, #area_sp]
+        str     x0, [x19, #area_pstate]
+        mov     x0, sp
+        str     x0, [x19, #area_sp]
         mrs     x0, esr_el1
         mrs     x1, elr_el1
         stp     x0, x1, [x19, #area_esr]
@@ -239,7 +237,7 @@ answer:
 /* One character of a command. */
 read:
         ldr     w0, [x21, #UART_FR]
-        tbnz    w0, #FR_RXFE, nothing
+        tbnz    w0, #FR_RXFE, idle
         ldr     w0, [x21]
         and     w0, w0, #0xff
         cmp     w0, #'\n'
@@ -256,11 +254,6 @@ read:
         ldr     x2, [x23]
         add     x2, x1, x2, lsl #4
         str     x2, [x23]
-        b       idle
-nothing:
-        mov     x0, #10000
-1:      subs    x0, x0, #1
-        b.ne    1b
         b       idle
 next_number:
         add     x1, x20, #(last_number - shared)

@@ -1,4 +1,4 @@
-"""Assembles the EL2 monitor with Debian's cross binutils.
+"""Assembles the EL2 monitor, and guests that are written in assembly, with Debian's cross binutils.
 
 Also loaded by path from the wheel's build hook, so it imports the standard library only.
 """
@@ -14,13 +14,16 @@ ASSEMBLER = "aarch64-linux-gnu-as"
 LINKER = "aarch64-linux-gnu-ld"
 PACKAGE = "binutils-aarch64-linux-gnu"
 
+GUEST_ADDRESS = 0x4020_0000
+"""Where guests are linked: 2 MiB into the RAM of QEMU's virt machine, which leaves room for a device tree."""
+
 
 class AssemblyError(Exception):
-    """The monitor could not be assembled; the text says why."""
+    """A source could not be assembled; the text says why."""
 
 
-def assemble(source: Path, output: Path) -> None:
-    """Assembles and links ``source`` at address 0 into the ELF file ``output``.
+def assemble(source: Path, output: Path, *, address: int = 0) -> None:
+    """Assembles and links ``source`` at ``address`` into the ELF file ``output``; it starts at ``entry``.
 
     The output appears whole or not at all, so that two builders cannot disturb each other.
 
@@ -33,9 +36,10 @@ def assemble(source: Path, output: Path) -> None:
             raise AssemblyError(f"{tool} is not installed (Debian package {PACKAGE})")
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".assemble-") as folder:
-        object_file, elf = Path(folder, "monitor.o"), Path(folder, "monitor.elf")
+        object_file, elf = Path(folder, "linked.o"), Path(folder, "linked.elf")
         _run([ASSEMBLER, "--fatal-warnings", "-o", str(object_file), str(source)])
-        _run([LINKER, "-Ttext=0", "-e", "entry", "--no-warn-rwx-segments", "-o", str(elf), str(object_file)])
+        layout = [f"-Ttext={address:#x}", "-e", "entry", "--no-warn-rwx-segments"]
+        _run([LINKER, *layout, "-o", str(elf), str(object_file)])
         elf.replace(output)
 
 

@@ -1,12 +1,14 @@
-"""The guests that hil_agent knows how to make: one folder each, with ``guest.yaml`` and ``root``.
+"""The guests that hil_agent knows how to make: one folder each, with a ``guest.yaml``.
 
-``root`` holds the files that go into the initramfs as they are, ``init`` among them.
+Of a Linux, the folder's ``root`` holds the files that go into the initramfs as they are, ``init`` among
+them. Of a bare-metal guest, the folder holds its assembly source.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hil_agent import resources
 from hil_agent.errors import FileError, NotFoundError
-from hil_agent.yamlmodel import load_yaml_model
+from hil_agent.yamlmodel import YamlDocument
 
 _FORMAT = b"1"
 """Part of every fingerprint: raise it when the same recipe is to give another image."""
@@ -52,8 +54,15 @@ class PackageFiles(BaseModel):
     )
 
 
-class Description(BaseModel):
-    """What a ``guest.yaml`` says."""
+ReadyExpression = Annotated[
+    str,
+    AfterValidator(_regular_expression),
+    Field(description="Regular expression of the line on the console that says: the guest is up"),
+]
+
+
+class LinuxDescription(BaseModel):
+    """What the ``guest.yaml`` of a Linux says: a kernel and what is in its initramfs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -63,11 +72,23 @@ class Description(BaseModel):
     modules: tuple[str, ...] = Field(
         default=(), description="Kernel modules to put in; those that they depend on come along"
     )
-    ready: Annotated[str, AfterValidator(_regular_expression)] = Field(
-        description="Regular expression of the line on the console that says: the guest is up"
-    )
+    ready: ReadyExpression
     prompt: str = Field(min_length=1, description="The shell's prompt, as it stands on the console")
     command_line: str = Field(description="Kernel command line")
+
+
+class AssembledDescription(BaseModel):
+    """What the ``guest.yaml`` of a bare-metal guest says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str = Field(description="What this guest is and is good for, on one line")
+    assembly: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="Its source, for the GNU assembler; it starts at the label `entry`",
+    )
+    ready: ReadyExpression
+    command_line: str = Field(default="", description="Passed in the device tree")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +99,13 @@ class Recipe:
         name: Name of its folder.
         folder: Where the recipe is.
         description: What its ``guest.yaml`` says.
-        root: The files that go into the initramfs as they are, by their path in it.
+        files: What of the folder goes into the image, by path: a Linux's ``root``, or assembly source.
     """
 
     name: str
     folder: Path
-    description: Description
-    root: dict[str, bytes]
+    description: LinuxDescription | AssembledDescription
+    files: dict[str, bytes]
 
     @classmethod
     def read(cls, folder: Path) -> Recipe:
@@ -93,29 +114,33 @@ class Recipe:
         Raises:
             FileError: a part is missing, unreadable, or not as it must be.
         """
-        description = load_yaml_model(folder / _DESCRIPTION, Description)
-        top = folder / "root"
-        try:
-            root = {
-                path.relative_to(top).as_posix(): path.read_bytes()
-                for path in sorted(top.rglob("*"))
-                if path.is_file()
-            }
-        except OSError as error:
-            raise FileError(f"cannot be read: {error.strerror}", path=error.filename or top) from error
-        if "init" not in root:
-            raise FileError("is missing; the kernel starts it as the first process", path=top / "init")
-        return cls(folder.name, folder, description, root)
+        document = YamlDocument.read(folder / _DESCRIPTION)
+        if "assembly" in document.data:
+            assembled = document.validate(AssembledDescription)
+            return cls(folder.name, folder, assembled, _read(folder, [folder / assembled.assembly]))
+        description = document.validate(LinuxDescription)
+        root = folder / "root"
+        files = _read(root, (path for path in sorted(root.rglob("*")) if path.is_file()))
+        if "init" not in files:
+            raise FileError("is missing; the kernel starts it as the first process", path=root / "init")
+        return cls(folder.name, folder, description, files)
 
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that change when the recipe does."""
         digest = hashlib.sha256(_FORMAT)
         parts = [self.description.model_dump_json().encode()]
-        for path, data in self.root.items():
+        for path, data in self.files.items():
             parts += [path.encode(), data]
         for part in parts:
             digest.update(len(part).to_bytes(8, "big") + part)
         return digest.hexdigest()[:16]
+
+
+def _read(top: Path, paths: Iterable[Path]) -> dict[str, bytes]:
+    try:
+        return {path.relative_to(top).as_posix(): path.read_bytes() for path in paths}
+    except OSError as error:
+        raise FileError(f"cannot be read: {error.strerror}", path=error.filename or top) from error
 
 
 def folders() -> dict[str, Path]:

@@ -5,7 +5,8 @@ A finished image is a folder that appears in one step and is never changed::
     guests/NAME/FINGERPRINT/  kernel  initramfs  manifest.json
 
 The fingerprint is the recipe's, so a changed recipe is another image. Package versions are not part
-of it: a refresh takes the newest and replaces the folder.
+of it: a refresh takes the newest and replaces the folder. A bare-metal guest is assembled, or comes
+assembled in the wheel; its initramfs is empty.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hil_agent import resources
+from hil_agent.el2.build import GUEST_ADDRESS, PACKAGE, AssemblyError, assemble
 from hil_agent.errors import HostError
 from hil_agent.guest import cpio, modules
-from hil_agent.guest.catalogue import Recipe
+from hil_agent.guest.catalogue import AssembledDescription, LinuxDescription, Recipe
 from hil_agent.guest.debian import Apt, Package, Progress, contents, read_member
 
 _DIRECTORIES = ("dev", "proc", "sys", "tmp", "root", "bin", "sbin", "usr/bin", "usr/sbin")
@@ -75,7 +78,7 @@ class GuestImage:
 
     @property
     def kernel(self) -> Path:
-        """The kernel, as Debian packs it."""
+        """The kernel, as Debian packs it; of a bare-metal guest its ELF file."""
         return self.folder / "kernel"
 
     @property
@@ -114,7 +117,7 @@ def build(recipe: Recipe, progress: Progress, *, refresh: bool = False) -> Guest
     try:
         with _lock(cache / "guests.lock", progress):
             image = None if refresh else cached(recipe)
-            return image or _make(recipe, Apt(cache / "debian"), progress)
+            return image or _make(recipe, progress)
     except OSError as error:
         raise HostError(
             f"cannot make the guest image {recipe.name}: {error.filename or cache}: {error.strerror}",
@@ -138,12 +141,20 @@ def _lock(path: Path, progress: Progress) -> Iterator[None]:
         yield
 
 
-def _make(recipe: Recipe, apt: Apt, progress: Progress) -> GuestImage:
-    apt.update(progress)
-    names = [apt.concrete(recipe.description.kernel), *(each.name for each in recipe.description.packages)]
-    packages = apt.download(names, progress)
-    progress(f"packing {recipe.name}", None)
-    outputs = _pack(recipe, packages)
+def _make(recipe: Recipe, progress: Progress) -> GuestImage:
+    packages: list[Package] = []
+    match recipe.description:
+        case LinuxDescription() as linux:
+            apt = Apt(resources.cache_folder() / "debian")
+            apt.update(progress)
+            names = [apt.concrete(linux.kernel), *(each.name for each in linux.packages)]
+            packages = apt.download(names, progress)
+            progress(f"packing {recipe.name}", None)
+            outputs = _pack(linux, recipe.files, packages)
+        case AssembledDescription() as bare_metal:
+            progress(f"assembling {recipe.name}", None)
+            kernel = _assembled(recipe.folder / bare_metal.assembly)
+            outputs = {"kernel": kernel, "initramfs": cpio.archive(())}
 
     final = _folder(recipe)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -173,19 +184,36 @@ def _make(recipe: Recipe, apt: Apt, progress: Progress) -> GuestImage:
     return GuestImage(recipe, final, manifest)
 
 
-def _pack(recipe: Recipe, packages: list[Package]) -> dict[str, bytes]:
-    """The files of an image, from its packages: the kernel's first, then the recipe's own."""
+def _assembled(source: Path) -> bytes:
+    """The ELF file made of ``source``, which a wheel may have ready, under the hash of it."""
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    packaged = files("hil_agent") / "data" / "assembled" / f"{digest}.elf"
+    if packaged.is_file():
+        return packaged.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        elf = Path(folder, "guest.elf")
+        try:
+            assemble(source, elf, address=GUEST_ADDRESS)
+        except AssemblyError as error:
+            raise HostError(f"{source}: {error}", hint=f"apt-get install {PACKAGE}") from error
+        return elf.read_bytes()
+
+
+def _pack(linux: LinuxDescription, root: dict[str, bytes], packages: list[Package]) -> dict[str, bytes]:
+    """The files of an image, from its packages, the kernel's first, and the recipe's own."""
     kernel_package, *others = packages
-    with contents(kernel_package) as files:
-        kernel = read_member(files, r"boot/vmlinuz-[^/]+")
-        loadable = modules.collect(files, recipe.description.modules)
+    with contents(kernel_package) as members:
+        kernel = read_member(members, r"boot/vmlinuz-[^/]+")
+        loadable = modules.collect(members, linux.modules)
     entries = [cpio.directory(path) for path in _DIRECTORIES]
     entries.append(cpio.character_device("dev/console", 5, 1))
-    for package, wanted in zip(others, recipe.description.packages, strict=True):
-        with contents(package) as files:
-            entries += [cpio.file(path, read_member(files, re.escape(path)), 0o755) for path in wanted.files]
+    for package, wanted in zip(others, linux.packages, strict=True):
+        with contents(package) as members:
+            entries += [
+                cpio.file(path, read_member(members, re.escape(path)), 0o755) for path in wanted.files
+            ]
     entries += _module_entries(loadable)
-    entries += [cpio.file(path, data, _permissions(data)) for path, data in recipe.root.items()]
+    entries += [cpio.file(path, data, _permissions(data)) for path, data in root.items()]
     by_path = {entry.path: entry for entry in entries}  # the recipe's own files come last, and so win
     return {"kernel": kernel, "initramfs": cpio.archive(by_path.values())}
 

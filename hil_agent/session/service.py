@@ -121,12 +121,13 @@ class Service:
     def push(self, *, data: str, destination: str, mode: int, timeout_s: float, cancel: Cancellation) -> None:
         """Stores a file in the guest."""
         with self._shell.take(timeout_s, cancel) as shell:
-            shell.push(base64.b64decode(data), destination, mode=mode, timeout_s=timeout_s)
+            decoded = base64.b64decode(data)
+            shell.push(decoded, destination, mode=mode, timeout_s=timeout_s, cancel=cancel)
 
     def pull(self, *, source: str, timeout_s: float, cancel: Cancellation) -> str:
         """Reads a file in the guest."""
         with self._shell.take(timeout_s, cancel) as shell:
-            return base64.b64encode(shell.pull(source, timeout_s=timeout_s)).decode()
+            return base64.b64encode(shell.pull(source, timeout_s=timeout_s, cancel=cancel)).decode()
 
     def suspend(self, *, command: str, timeout_s: float, cancel: Cancellation) -> Json:
         """Has the guest suspend, and waits until SYSTEM_SUSPEND was accepted."""

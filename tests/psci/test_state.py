@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from hil_agent.errors import InternalError, StateError
-from hil_agent.psci import PowerState, ResumeContext, Width
+from hil_agent.psci import ContextOrder, PowerState, ResumeContext, Width
 from hil_agent.psci.state import SystemState
 
 CONTEXT = ResumeContext(entry_point=0x4008_0000, context_id=7, cpu=0, width=Width.SMC64)
@@ -57,6 +60,78 @@ def test_a_refused_suspend_leaves_no_context(system: SystemState) -> None:
     assert system.context is None
 
 
+def test_a_context_that_was_kept_first_is_taken_back_if_the_suspend_fails() -> None:
+    system = SystemState((0, 1), (), context_order=ContextOrder.CONTEXT_FIRST)
+    system.power_off(0)
+    with pytest.raises(InternalError):
+        system.suspend(CONTEXT)
+    assert (system.context, system.suspended) == (None, False)
+
+
+Seen = tuple[bool, bool, bool]
+"""Whether the system is suspended, whether it has a context, and whether a resume is let through."""
+
+
+def look(system: SystemState) -> Seen:
+    try:
+        system.require_suspended()
+    except StateError:
+        return system.suspended_cpu is not None, system.context is not None, False
+    return system.suspended_cpu is not None, system.context is not None, True
+
+
+def look_after_every_line(system: SystemState, action: Callable[[], None]) -> list[Seen]:
+    """What a resume would find that races with ``action``, wherever in it it comes."""
+    seen: list[Seen] = []
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line":
+            sys.settrace(None)
+            seen.append(look(system))
+            sys.settrace(trace)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        action()
+    finally:
+        sys.settrace(before)
+    return [*seen, look(system)]
+
+
+@pytest.mark.parametrize("order", ContextOrder)
+def test_a_resume_that_races_with_the_suspend_never_sees_half_a_context(order: ContextOrder) -> None:
+    system = SystemState((0, 1), (), context_order=order)
+    seen = look_after_every_line(system, lambda: system.suspend(CONTEXT))
+    let_through = {(suspended, context) for suspended, context, resumes in seen if resumes}
+    assert let_through == {(True, True)}
+
+
+@pytest.mark.parametrize(
+    ("order", "half"),
+    [(ContextOrder.STATE_FIRST, (True, False)), (ContextOrder.CONTEXT_FIRST, (False, True))],
+)
+def test_the_order_decides_which_half_comes_first(order: ContextOrder, half: tuple[bool, bool]) -> None:
+    system = SystemState((0, 1), (), context_order=order)
+    seen = look_after_every_line(system, lambda: system.suspend(CONTEXT))
+    halves = {(suspended, context) for suspended, context, _ in seen if suspended != context}
+    assert halves == {half}
+
+
+def test_a_vcpu_that_powers_down_is_suspended_until_it_wakes(system: SystemState) -> None:
+    system.power_down(0)
+    down = (system.power(0), system.suspended)
+    system.woke(0)
+    assert (down, system.power(0)) == ((PowerState.SUSPENDED, False), PowerState.ON)
+
+
+def test_a_vcpu_that_suspended_the_system_does_not_just_wake(system: SystemState) -> None:
+    system.suspend(CONTEXT)
+    with pytest.raises(InternalError, match="resumes"):
+        system.woke(0)
+
+
 def test_a_context_that_is_taken_away_leaves_the_system_suspended(system: SystemState) -> None:
     system.suspend(CONTEXT)
     system.clear_context()
@@ -82,10 +157,20 @@ def test_reset_clears_power_and_context(system: SystemState) -> None:
         lambda system: system.power_off(1),
         lambda system: system.power_on(0),
         lambda system: system.resumed(),
+        lambda system: system.power_down(1),
         lambda system: system.power(3),
         lambda system: system.power(-1),
     ],
-    ids=["entered", "power_on_failed", "power_off", "power_on", "resumed", "absent", "negative"],
+    ids=[
+        "entered",
+        "power_on_failed",
+        "power_off",
+        "power_on",
+        "resumed",
+        "power_down",
+        "absent",
+        "negative",
+    ],
 )
 def test_an_impossible_transition_changes_nothing(
     system: SystemState, transition: Callable[[SystemState], object]

@@ -54,7 +54,8 @@ class Guest:
             self.psci.power_on(cpu)
             self.psci.entered(cpu)
 
-    def call(self, x0: int, x1: int = 0, x2: int = 0, x3: int = 0, *, cpu: int = 0) -> Outcome:
+    def call(self, *registers: int, cpu: int = 0) -> Outcome:
+        x0, x1, x2, x3 = registers + (0,) * (4 - len(registers))
         return self.psci.call(Call(cpu, Conduit.HVC, (x0, x1, x2, x3)))
 
     def sleep(self, cpu: int, power_state: int, time_us: int) -> None:
