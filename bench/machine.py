@@ -1,4 +1,4 @@
-"""What the figures were taken on: this host and the versions that matter."""
+"""What the figures were taken on: this host, and the versions that matter."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def describe() -> Mapping[str, str]:
     """The host and its programs, by name."""
     return {
         "CPU": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} to run on",
-        "kernel": platform.release(),
+        "load before": f"{os.getloadavg()[0]:.2f}",
+        "Linux": platform.release(),
         "Python": platform.python_version(),
         "QEMU": _version("qemu-system-aarch64"),
         "gdb": _version("gdb-multiarch"),
         "hil_agent": hil_agent.__version__,
-        "load before": f"{os.getloadavg()[0]:.2f}",
     }
 
 
@@ -31,6 +31,7 @@ def _cpu_model() -> str:
 
 
 def _version(program: str) -> str:
-    """The first line of what a program says of its version."""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
-    return said.stdout.partition("\n")[0]
+    """The number in the first line of what a program says of its version."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"\d+(\.\d+)+", said)
+    return found[0] if found else said.partition("\n")[0]

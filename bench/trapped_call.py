@@ -67,7 +67,9 @@ def measure(turns: int, calls: int) -> list[Result]:
     cycle, resumed = typical["agent"], typical["handling"] + typical["bare"]
     return [
         Result.slowdown(
-            compare("trapped call, from one to the next", cycle, "the same guest, PC + 4 and continue", "least"),
+            compare(
+                "trapped call, from one to the next", cycle, "the same guest, PC + 4 and continue", "least"
+            ),
             at_most=1.2,
         ),
         Result.slowdown(

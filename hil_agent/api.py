@@ -13,9 +13,11 @@ from hil_agent.errors import UsageError
 from hil_agent.guest import catalogue, image
 from hil_agent.guest.initramfs import check_initramfs
 from hil_agent.guest.kernel import KernelKind, recognise
+from hil_agent.psci.faults import FaultPlan, parse_fault
 from hil_agent.session import launch
 from hil_agent.session.client import Session
 from hil_agent.session.plan import BootPlan, GuestFiles
+from hil_agent.yamlmodel import load_yaml_model
 
 Progress = Callable[[str, float | None], None]
 """Told what is being done, and which fraction of it, if that is known."""
@@ -50,7 +52,16 @@ class GuestOptions(TypedDict, total=False):
     """Told how the making of a guest image goes."""
 
 
-class BootOptions(GuestOptions, total=False):
+class FaultOptions(TypedDict, total=False):
+    """What goes wrong on purpose."""
+
+    fault: tuple[str, ...] | None
+    """Rules such as ``kind=return,function=SYSTEM_SUSPEND,code=DENIED``, asked before those of the plan."""
+    fault_plan: Path | None
+    """A YAML file of rules, with a seed."""
+
+
+class BootOptions(GuestOptions, FaultOptions, total=False):
     """Options of :func:`boot`; those that a board has too override it."""
 
     name: str | None
@@ -63,6 +74,12 @@ class BootOptions(GuestOptions, total=False):
     gic_version: int | None
     profile: str | None
     """Whose vPSCI is imitated."""
+    psci_version: str | None
+    """Announced, and what is answered follows it."""
+    poison: bool | None
+    """Fill what PSCI leaves undefined at an entry point."""
+    context_order: str | None
+    """What a suspend does first: ``state-first`` or ``context-first``."""
     trap: str | None
     conduit: str | None
     wake: str | None
@@ -91,6 +108,7 @@ def prepare(board: str | Board = "qemu-virt", **options: Unpack[BootOptions]) ->
         name=options.get("name"),
         board=resolved,
         guest=files,
+        faults=_faults(options),
         ready=ready if chosen is None else chosen,
     )
 
@@ -118,7 +136,11 @@ def boot(board: str | Board = "qemu-virt", *, wait: bool = True, **options: Unpa
     return launch.boot(prepare(board, **options), wait=wait)
 
 
-_BOARD_OPTIONS = BootOptions.__annotations__.keys() - GuestOptions.__annotations__.keys() - {"name"}
+_BOARD_OPTIONS = BootOptions.__annotations__.keys() - {
+    "name",
+    *GuestOptions.__annotations__,
+    *FaultOptions.__annotations__,
+}
 
 
 def _catalogued(board: Board, options: BootOptions) -> tuple[GuestFiles, str | None]:
@@ -163,6 +185,12 @@ def _given(kernel: Path, options: BootOptions) -> tuple[GuestFiles, str | None]:
 
 
 _WITH_KERNEL = {"initramfs": "--initrd", "load_address": "--load-address", "entry": "--entry"}
+
+
+def _faults(options: BootOptions) -> FaultPlan:
+    path = options.get("fault_plan")
+    plan = FaultPlan(rules=()) if path is None else load_yaml_model(path, FaultPlan)
+    return plan.model_copy(update={"rules": (*map(parse_fault, options.get("fault") or ()), *plan.rules)})
 
 
 def _check_expression(ready: str) -> None:

@@ -20,6 +20,7 @@ from hil_agent.errors import UsageError
 from hil_agent.guest.address import AddressRange
 from hil_agent.guest.layout import Blob
 from hil_agent.psci import DEFAULT_PROFILE, Conduit, profiles
+from hil_agent.psci.state import ContextOrder
 from hil_agent.suggest import suggest
 
 
@@ -64,6 +65,20 @@ class Board(BaseModel):
     guest: str = Field(default="linux-minimal", description="The guest that is booted if none is named.")
     profile: Annotated[str, AfterValidator(_known_profile)] = Field(
         default=DEFAULT_PROFILE, description="Whose PSCI answers are imitated."
+    )
+    psci_version: str | None = Field(
+        default=None,
+        pattern=r"^(0\.1|0\.2|1\.[0-3])$",
+        description="PSCI version announced; what is answered follows it. Default: the profile's.",
+    )
+    poison: bool = Field(
+        default=False,
+        description="Fill registers that PSCI leaves undefined at an entry point with recognisable values.",
+    )
+    context_order: ContextOrder = Field(
+        default=ContextOrder.STATE_FIRST,
+        strict=False,
+        description="What a suspend does first: mark the guest as suspended, or keep its context.",
     )
     trap: TrapSource = Field(
         default=TrapSource.EL2,

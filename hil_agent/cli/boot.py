@@ -8,30 +8,13 @@ from typing import Unpack
 import click
 
 from hil_agent.api import BootOptions, prepare
+from hil_agent.cli.number import Number
 from hil_agent.cli.output import json_option, print_json
 from hil_agent.cli.progress import booting, building
 from hil_agent.errors import UsageError
 from hil_agent.session.launch import boot as boot_session
 
 _FILE = click.Path(path_type=Path)
-
-
-class _Address(click.ParamType[int]):
-    """A physical address: decimal, or hexadecimal with 0x."""
-
-    name = "address"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The address as a number."""
-        if isinstance(value, int):
-            return value
-        try:
-            number = int(str(value), 0)
-        except ValueError:
-            number = -1
-        if not 0 <= number < 1 << 48:
-            self.fail(f"{value!r} is no physical address, such as 0x40200000", param, ctx)
-        return number
 
 
 _OPTIONS = (
@@ -42,6 +25,20 @@ _OPTIONS = (
     click.Option(["--cpu"], metavar="MODEL", help="CPU model: cortex-a53, cortex-a57, cortex-a72, max ..."),
     click.Option(["--gic-version"], type=int, help="Interrupt controller: 2 or 3."),
     click.Option(["--profile"], help="Whose PSCI answers are imitated: spec, xen, xen-v16, kvm, qemu."),
+    click.Option(
+        ["--psci-version"], help="PSCI version: 0.1, 0.2, 1.0, 1.1, 1.2 or 1.3; default: the profile's."
+    ),
+    click.Option(
+        ["--poison"], is_flag=True, default=None, help="Poison what PSCI leaves undefined at an entry point."
+    ),
+    click.Option(["--context-order"], help="What a suspend does first: state-first or context-first."),
+    click.Option(
+        ["--fault"],
+        multiple=True,
+        metavar="RULE",
+        help="A fault, such as kind=return,function=SYSTEM_SUSPEND,code=DENIED; repeatable.",
+    ),
+    click.Option(["--fault-plan"], type=_FILE, help="YAML file of faults."),
     click.Option(["--trap"], help="Where calls are caught: el2."),
     click.Option(["--conduit"], help="What the device tree tells the guest to call with: hvc or smc."),
     click.Option(
@@ -56,9 +53,9 @@ _OPTIONS = (
         ["--append"], metavar="ARGS", help="Kernel command line; added to that of a catalogue guest."
     ),
     click.Option(["--dtb", "device_tree"], type=_FILE, help="Device tree, not the machine's own."),
-    click.Option(["--load-address"], type=_Address(), help="Where a flat binary is placed."),
-    click.Option(["--entry"], type=_Address(), help="Where the guest starts; default: its kernel's entry."),
-    click.Option(["--initrd-address"], type=_Address(), help="Where the initramfs is placed."),
+    click.Option(["--load-address"], type=Number(48), help="Where a flat binary is placed."),
+    click.Option(["--entry"], type=Number(48), help="Where the guest starts; default: its kernel's entry."),
+    click.Option(["--initrd-address"], type=Number(48), help="Where the initramfs is placed."),
     click.Option(
         ["--qemu-arg"], multiple=True, metavar="ARG", help="A further argument for QEMU; repeatable."
     ),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from hil_agent.cli.number import Number
 from hil_agent.cli.output import json_option, print_json
-from hil_agent.errors import StateError
+from hil_agent.errors import StateError, UsageError
 from hil_agent.session.client import DEFAULT_SUSPEND, Session
 from hil_agent.session.documents import Context
 
@@ -18,27 +19,37 @@ from hil_agent.session.documents import Context
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0), default=60.0, metavar="S", show_default=True
 )
+@click.option("--by-host", is_flag=True, help="Hold it where it is, without a call of its own.")
 @json_option
-def suspend(*, name: str, command: str, timeout_s: float, as_json: bool) -> None:
+def suspend(*, name: str, command: str, timeout_s: float, by_host: bool, as_json: bool) -> None:
     """Have the guest of session NAME suspend.
 
     Returns when its SYSTEM_SUSPEND was trapped and accepted.
     """
-    context = Session.find(name).suspend(command, timeout_s=timeout_s)
+    session = Session.find(name)
+    if by_host:
+        session.suspend_by_host()
+        context = None
+    else:
+        context = session.suspend(command, timeout_s=timeout_s)
     _print_context(name, context, as_json=as_json)
 
 
 @click.command
 @click.argument("name")
+@click.option("--as-is", is_flag=True, help="Abandon the suspend: its call returns SUCCESS.")
+@click.option("--deny", metavar="CODE", help="Abandon the suspend: its call returns CODE, such as DENIED.")
 @json_option
-def resume(*, name: str, as_json: bool) -> None:
+def resume(*, name: str, as_is: bool, deny: str | None, as_json: bool) -> None:
     """Resume the guest of session NAME, as `xl resume` does.
 
     Returns when the vCPU has left EL2 for the entry point. A guest that is not suspended is left alone, with
     status 3.
     """
+    if as_is and deny:
+        raise UsageError("--as-is and --deny exclude each other")
     session = Session.find(name)
-    session.resume()
+    session.resume(answer="SUCCESS" if as_is else deny)
     if as_json:
         print_json(session.status().model_dump(mode="json"))
     else:
@@ -61,6 +72,18 @@ def show(*, name: str, as_json: bool) -> None:
     _print_context(name, found, as_json=as_json)
 
 
+@context.command("set")
+@click.argument("name")
+@click.option("--entry", type=Number(64), help="Entry point of the next resume; it is not checked.")
+@click.option("--context-id", type=Number(64), help="Context ID of the next resume.")
+@json_option
+def set_(*, name: str, entry: int | None, context_id: int | None, as_json: bool) -> None:
+    """Change the resume context of session NAME for the next resume."""
+    session = Session.find(name)
+    session.set_context(entry_point=entry, context_id=context_id)
+    _print_context(name, session.context(), as_json=as_json)
+
+
 @context.command
 @click.argument("name")
 @json_option
@@ -74,7 +97,9 @@ def clear(*, name: str, as_json: bool) -> None:
 def _print_context(name: str, found: Context | None, *, as_json: bool) -> None:
     if as_json:
         print_json(found.model_dump(mode="json") if found else None)
-    elif found:
+    elif found is None:
+        click.echo(f"{name}: suspended, without a context")
+    else:
         click.echo(
             f"{name}: suspended, entry point {found.entry_point}, context ID {found.context_id},"
             f" vCPU {found.cpu}, SMC{found.width}"

@@ -7,7 +7,7 @@ interrupt-controller/arm,gic.yaml and arm,gic-v3.yaml; reserved-memory in the De
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -18,7 +18,7 @@ from hil_agent.guest.address import AddressRange
 from hil_agent.guest.flat_tree import FlatTreeError, Node, Tree
 from hil_agent.psci.call import Conduit
 
-_PSCI = ("arm,psci-1.0", "arm,psci-0.2")
+_PSCI: Mapping[str, tuple[str, ...] | int] = {"compatible": ("arm,psci-1.0", "arm,psci-0.2")}
 _RANDOM = ("kaslr-seed", "rng-seed")
 _GICV3_FRAMES = 0x20000
 """Bytes of one GICv3 redistributor: RD_base and SGI_base, 64 KiB each."""
@@ -125,6 +125,7 @@ def patch(
     dtb: bytes,
     *,
     conduit: Conduit,
+    psci: Mapping[str, tuple[str, ...] | int] = _PSCI,
     monitor: AddressRange,
     hidden: AddressRange | None = None,
     bootargs: str | None = None,
@@ -137,6 +138,7 @@ def patch(
     Args:
         dtb: The tree of the machine.
         conduit: The instruction that the guest is to call with.
+        psci: Further properties of the PSCI node, strings or 32-bit cells.
         monitor: Memory that it must leave alone.
         hidden: Addresses of devices that it must leave alone.
         bootargs: Kernel command line; None leaves the one that is there.
@@ -152,7 +154,7 @@ def patch(
         FileError: ``dtb`` is no device tree, or one for a smaller machine.
     """
     tree = _parse(dtb, path)
-    _patch_psci(tree.root, conduit)
+    _patch_psci(tree.root, conduit, psci)
     _patch_chosen(tree.root.ensure_child("chosen").properties, bootargs, initramfs, random_seeds)
     if hidden is not None:
         _disable(tree.root, hidden)
@@ -242,10 +244,12 @@ def _psci_node(root: Node) -> Node | None:
 # ------------------------------------------------------------------------------------ patching
 
 
-def _patch_psci(root: Node, conduit: Conduit) -> None:
+def _patch_psci(root: Node, conduit: Conduit, properties: Mapping[str, tuple[str, ...] | int]) -> None:
     psci = _psci_node(root) or root.ensure_child("psci")
-    psci.properties["compatible"] = _strings(*_PSCI)
-    psci.properties["method"] = _strings(conduit.value)
+    psci.properties = {
+        name: struct.pack(">I", value) if isinstance(value, int) else _strings(*value)
+        for name, value in {**properties, "method": (conduit.value,)}.items()
+    }
     for cpu in _cpu_nodes(root):
         cpu.properties["enable-method"] = _strings("psci")
 

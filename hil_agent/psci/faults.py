@@ -20,6 +20,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     TypeAdapter,
     ValidationError,
     model_validator,
@@ -28,7 +29,6 @@ from pydantic import (
 from hil_agent.errors import UsageError
 from hil_agent.psci.call import Call
 from hil_agent.psci.effects import Delay, Effect, Outcome, PowerDown, PowerOn, Standby, Suspend, Wake
-from hil_agent.psci.entry import EntryState
 from hil_agent.psci.functions import MASK64, Function, ReturnCode
 from hil_agent.psci.vpsci import VirtualPsci
 
@@ -41,13 +41,16 @@ _SUSPENDS = frozenset({Function.CPU_SUSPEND, Function.CPU_DEFAULT_SUSPEND, Funct
 
 def _by_name(members: type[_Member]) -> Callable[[object], object]:
     def find(name: object) -> object:
-        if not isinstance(name, str):
+        if name is None or isinstance(name, members):
             return name
-        if name not in members.__members__:
+        if not isinstance(name, str) or name not in members.__members__:
             raise ValueError(f"is none of {', '.join(members.__members__)}")
         return members[name]
 
     return find
+
+
+_TO_NAME = PlainSerializer(lambda member: None if member is None else member.name)
 
 
 class _Rule(BaseModel, ABC):
@@ -60,7 +63,7 @@ class _Rule(BaseModel, ABC):
 
     kind: str
     name: str = Field(default="", max_length=64, description="What the trace calls it; its kind if left out.")
-    function: Annotated[Function | None, BeforeValidator(_by_name(Function))] = Field(
+    function: Annotated[Function | None, BeforeValidator(_by_name(Function)), _TO_NAME] = Field(
         default=None, description="Only calls of this function, in either width."
     )
     cpu: int | None = Field(default=None, ge=0, description="Only calls of the vCPU with this index.")
@@ -93,18 +96,16 @@ class _Rule(BaseModel, ABC):
         """Answers ``call`` with the fault in it; `Outcome.fault` names it if it made a difference."""
 
     def _mark(self, outcome: Outcome, effects: tuple[Effect, ...] | None = None) -> Outcome:
-        return replace(
-            outcome,
-            effects=outcome.effects if effects is None else effects,
-            fault=self.name or self.kind,
-        )
+        return replace(outcome, effects=effects or outcome.effects, fault=self.name or self.kind)
 
 
 class ReturnFault(_Rule):
     """The call is not carried out, and is answered with a return code."""
 
     kind: Literal["return"]
-    code: Annotated[ReturnCode, BeforeValidator(_by_name(ReturnCode))] = Field(description="The return code.")
+    code: Annotated[ReturnCode, BeforeValidator(_by_name(ReturnCode)), _TO_NAME] = Field(
+        description="The return code."
+    )
 
     def apply(self, psci: VirtualPsci, call: Call) -> Outcome:
         """See the base class."""
@@ -186,7 +187,8 @@ class CorruptFault(_Rule):
     def _corrupt(self, psci: VirtualPsci, effect: Effect) -> Effect:
         match effect:
             case PowerOn(entry=entry) | PowerDown(entry=entry):
-                return replace(effect, entry=self._corrupt_entry(entry))
+                corrupted = replace(entry, pc=entry.pc ^ self.entry_point, x0=entry.x0 ^ self.context_id)
+                return replace(effect, entry=corrupted)
             case Suspend(context):
                 psci.edit_context(
                     entry_point=context.entry_point ^ self.entry_point,
@@ -195,9 +197,6 @@ class CorruptFault(_Rule):
                 return Suspend(psci.context or context)
             case _:
                 return effect
-
-    def _corrupt_entry(self, entry: EntryState) -> EntryState:
-        return replace(entry, pc=entry.pc ^ self.entry_point, x0=entry.x0 ^ self.context_id)
 
 
 class PreparationFault(_Rule):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from enum import Enum, IntEnum, auto
+from enum import Enum, IntEnum, StrEnum
 from secrets import token_bytes
 
 from hil_agent.errors import InternalError, StateError
@@ -30,12 +30,12 @@ class SuspendMode(IntEnum):
     OS_INITIATED = 1
 
 
-class ContextOrder(Enum):
-    """What SYSTEM_SUSPEND does first; see the discussion of Xen's patch."""
+class ContextOrder(StrEnum):
+    """What SYSTEM_SUSPEND does first; when Xen's was reviewed both were proposed."""
 
-    STATE_FIRST = auto()
+    STATE_FIRST = "state-first"
     """The system is marked as suspended, then the context is kept (Xen)."""
-    CONTEXT_FIRST = auto()
+    CONTEXT_FIRST = "context-first"
     """The context is kept, then the system is marked; if that fails the context is taken back."""
 
 
@@ -181,7 +181,7 @@ class SystemState:
             self._suspended, self._caller = True, context.cpu
             self._context = context
         finally:
-            if not self._suspended:
+            if not self._suspended:  # the change was refused
                 self._context = None
             self._suspending = False
 

@@ -157,13 +157,38 @@ class Session:
         """
         return Context.model_validate(self._ask("suspend", command=command, timeout_s=timeout_s))
 
-    def resume(self) -> None:
+    def suspend_by_host(self) -> None:
+        """Holds the guest where it is, without a call of its own, as Xen's SCHEDOP_shutdown does.
+
+        Raises:
+            StateError: the guest does not run.
+        """
+        self._ask("suspend_by_host")
+
+    def resume(self, *, answer: str | None = None) -> None:
         """Resumes the guest; returns when the vCPU has left EL2 for the entry point.
+
+        Args:
+            answer: name of a return code, such as ``DENIED``: the suspend is abandoned, and the
+                guest's call returns with it.
 
         Raises:
             StateError: the guest is not suspended; nothing was changed.
+            UsageError: there is no such code.
         """
-        self._ask("resume")
+        self._ask("resume", answer=answer)
+
+    def set_context(self, *, entry_point: int | None = None, context_id: int | None = None) -> None:
+        """Changes the resume context for the next resume; what is None stays.
+
+        Args:
+            entry_point: 64-bit physical address; it is not checked.
+            context_id: 64 bits.
+
+        Raises:
+            StateError: there is none.
+        """
+        self._ask("set_context", entry_point=entry_point, context_id=context_id)
 
     def wait(self, state: State, *, timeout_s: float = 60.0) -> None:
         """Waits until the session is in a state.

@@ -52,6 +52,8 @@ class Status(_Document):
     suspends: int = 0
     resumes: int = 0
     calls: int = 0
+    counters: dict[str, tuple[int, ...]] = {}
+    """Calls by function, one count for each vCPU; those without a name are ``unknown``."""
     uptime_s: float = 0.0
     gdb: str | None = None
     console_log: Path

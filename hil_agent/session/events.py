@@ -18,11 +18,13 @@ class CallAnswered:
         call: the call.
         result: x0 as returned, sign-extended to 64 bits; None if the call does not return.
         handling_s: seconds from the stop reply until the machine went on.
+        fault: name of the fault in the answer, if there is one.
     """
 
     call: Call
     result: int | None
     handling_s: float
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +37,16 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class Suspended:
-    """SYSTEM_SUSPEND was accepted and its vCPU is parked."""
+    """SYSTEM_SUSPEND was accepted and its vCPU is parked; or the host holds the guest, without a context."""
 
-    context: ResumeContext
+    context: ResumeContext | None
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The suspended vCPU goes on, at the entry point, or after its call if the context had been cleared.
+    """The suspended guest goes on: at the entry point, or where it was if there is no context.
 
-    ``cause`` is ``command`` or ``interrupt N``.
+    ``cause`` is ``command``, ``interrupt N``, ``fault`` or ``abandoned, CODE``.
     """
 
     context: ResumeContext | None

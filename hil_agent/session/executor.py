@@ -14,6 +14,7 @@ from typing import assert_never
 from hil_agent.board.machine import Machine
 from hil_agent.el2.trap_source import El2TrapSource, Trap, TrapKind
 from hil_agent.errors import InternalError, TargetError
+from hil_agent.psci.call import Call
 from hil_agent.psci.context import ResumeContext
 from hil_agent.psci.effects import (
     Delay,
@@ -80,6 +81,7 @@ class Executor:
         client: the target's debug stub.
         source: what catches calls and moves vCPUs.
         vpsci: what decides.
+        answer: how it is asked, with faults in between if there are any.
         machine: what is reset.
         boot: loads what a boot needs into memory, and tells how vCPU 0 starts.
         listeners: who is told what happened.
@@ -87,6 +89,7 @@ class Executor:
     Attributes:
         vpsci: as given.
         ended: the guest has switched itself off or is lost, and the machine must not go on.
+        held: the host holds the guest, and the machine must not go on until it is resumed.
         wake_at: when a fault resumes the suspended guest, on the monotonic clock; None if none does.
     """
 
@@ -96,15 +99,17 @@ class Executor:
         source: El2TrapSource,
         vpsci: VirtualPsci,
         *,
+        answer: Callable[[Call], Outcome],
         machine: Machine,
         boot: Callable[[], EntryState],
         listeners: tuple[Listener, ...],
     ) -> None:
         self.vpsci = vpsci
-        self.ended = False
+        self.ended = self.held = False
         self.wake_at: float | None = None
         self._client = client
         self._source = source
+        self._ask = answer
         self._machine = machine
         self._boot = boot
         self._listeners = listeners
@@ -139,11 +144,11 @@ class Executor:
             self._go_on(reaction(trap), hold=hold)
         else:
             call = self._source.call(trap)
-            outcome = self.vpsci.call(call)
+            outcome = self._ask(call)
             visit = _Visit(trap, _wake_after(outcome))
             self._go_on(self._next(trap.cpu, self._answer(visit, outcome.effects)), hold=hold)
             result = outcome.result if visit.failure is None else visit.failure
-            self.tell(CallAnswered(call, result, time.perf_counter() - began))
+            self.tell(CallAnswered(call, result, time.perf_counter() - began, outcome.fault))
 
     def tell(self, event: Event) -> None:
         """Tells every listener, in the thread that owns the target."""
@@ -155,32 +160,45 @@ class Executor:
     def resume(self, cause: str = "command") -> None:
         """Resumes the suspended guest.
 
-        With the context cleared the vCPU goes on after its call, as in Xen's ``arch_domain_resume``.
-        The suspend is over only when the vCPU has been seen at its entry point.
+        The suspend is over only when the vCPU has been seen at its entry point. With the context cleared it
+        goes on after its call, as in Xen's ``arch_domain_resume``; a guest that the host holds, where it is.
 
         Raises:
             StateError: it is not suspended; nothing has changed.
             TargetError: the vCPU did not arrive; it is still suspended, so that it can be tried again.
         """
-        entry, context, parked = self.vpsci.resume(), self.vpsci.context, self._parked
-        if parked is None:
-            raise InternalError("the guest is suspended, but no vCPU is parked")
-        self._source.unpark(parked.cpu)
-        if entry is not None:
-            self._source.enter(parked.cpu, self._source.with_endianness(entry, parked.cpu))
-        else:
-            self._source.restore(parked)
-            self._client.write_registers(self._source.leave(parked, (ReturnCode.SUCCESS,)))
-        self.vpsci.resumed()
-        self._parked = self.wake_at = None
-        self.tell(Resumed(context, cause))
+        entry = self.vpsci.resume()
+        if entry is None:
+            self._return_to_caller(self.vpsci.profile.returning(ReturnCode.SUCCESS), cause)
+            return
+        cpu = self._unpark().cpu
+        self._source.enter(cpu, self._source.with_endianness(entry, cpu))
+        self._resumed(cause)
+
+    def resume_as_is(self, code: ReturnCode) -> None:
+        """Abandons the suspend: the call returns with ``code``, as if nothing had been.
+
+        Raises:
+            StateError: the guest is not suspended, or not by a call.
+        """
+        self._return_to_caller(self.vpsci.resume_as_is(code), f"abandoned, {code.name}")
+
+    def suspend_by_host(self) -> None:
+        """Holds the guest where it is, all vCPUs stopped, as Xen's SCHEDOP_shutdown does: no context.
+
+        Raises:
+            StateError: it is suspended already.
+        """
+        self.vpsci.suspend_by_host()
+        self.held = True
+        self.tell(Suspended(None))
 
     def reset(self) -> None:
         """Resets the machine: everything as after power-on."""
         self._machine.reset()
         self.vpsci.reset()
         self._power_up()
-        self.ended = False
+        self.ended = self.held = False
         self.tell(WasReset())
 
     def crashed(self, reason: str) -> None:
@@ -299,8 +317,29 @@ class Executor:
 
     # --------------------------------------------------------------------------- within
 
+    def _return_to_caller(self, answer: Return, cause: str) -> None:
+        """Lets a suspended guest go on without an entry point."""
+        if self._parked is not None:
+            parked = self._unpark()
+            self._source.restore(parked)
+            self._client.write_registers(self._source.leave(parked, answer.values))
+        self._resumed(cause)
+
+    def _unpark(self) -> Trap:
+        if self._parked is None:
+            raise InternalError("the guest is suspended by a call, but no vCPU is parked")
+        self._source.unpark(self._parked.cpu)
+        return self._parked
+
+    def _resumed(self, cause: str) -> None:
+        context = self.vpsci.context
+        self.vpsci.resumed()
+        self._parked = self.wake_at = None
+        self.held = False
+        self.tell(Resumed(context, cause))
+
     def _go_on(self, writes: Writes, *, hold: bool) -> None:
-        if self.ended:
+        if self.ended or self.held:
             return
         if hold:
             self._client.write_registers(writes)
@@ -315,4 +354,10 @@ class Executor:
 
 
 def _wake_after(outcome: Outcome) -> int | None:
-    return next((effect.after_us for effect in outcome.effects if isinstance(effect, Wake)), None)
+    """When a fault ends what the caller waits for; one that comes before it waits is lost."""
+    waits = False
+    for effect in outcome.effects:
+        if isinstance(effect, Wake) and waits:
+            return effect.after_us
+        waits = waits or isinstance(effect, Standby | PowerDown | Suspend)
+    return None

@@ -59,7 +59,7 @@ def call_record(seq: int, time_s: float, event: CallAnswered) -> Record:
         "result": _result_name(result),
         "value": None if result is None else f"{result:#x}",
         "handling_us": round(event.handling_s * 1e6, 1),
-        "fault": None,
+        "fault": event.fault,
     }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Self
 
 from hil_agent.console import Cancellation, Cancelled, ConsoleHub
@@ -16,8 +17,10 @@ from hil_agent.guest import flat_tree
 from hil_agent.guest.device_tree import MachineDescription, describe, patch
 from hil_agent.guest.kernel import recognise
 from hil_agent.guest.layout import Layout, plan_layout
-from hil_agent.psci import EntryState, VirtualPsci, get_profile
+from hil_agent.psci import EntryState, Profile, VirtualPsci, get_profile
 from hil_agent.psci.entry import PSTATE_DAIF, PSTATE_EL1H, SCTLR_EL1_RESET
+from hil_agent.psci.faults import FaultInjector
+from hil_agent.psci.version import V0_2, V1_0
 from hil_agent.rsp import Client
 from hil_agent.session.control import ControlServer
 from hil_agent.session.events import Crashed, Entered, Event, Ready, SwitchedOff, WasReset
@@ -73,7 +76,9 @@ class LiveSession:
 
     def _start(self, stack: ExitStack) -> None:
         plan, folder, board = self._plan, self._folder, self._plan.board
-        profile = get_profile(board.profile)
+        profile = replace(get_profile(board.profile), poisons=board.poison)
+        if board.psci_version is not None:
+            profile = profile.with_version(board.psci_version)
         monitor = Monitor.load()
         layout = _layout(plan, monitor)
         code = board.rom.start if board.rom else layout.monitor.start + monitor.areas_size(board.cpus)
@@ -93,7 +98,7 @@ class LiveSession:
         )
         client = stack.enter_context(Client(machine.connect_stub()))
         client.handshake()
-        tree, description = _device_tree(plan, layout, client)
+        tree, description = _device_tree(plan, profile, layout, client)
         if description.gic is None:
             raise UsageError("the device tree has no GICv2 or GICv3, which the EL2 monitor needs")
         source = El2TrapSource(
@@ -109,7 +114,9 @@ class LiveSession:
             description.cpus,
             [range(memory.start, memory.end) for memory in description.memory],
             board.conduit,
+            context_order=board.context_order,
         )
+        faults = FaultInjector(vpsci, plan.faults.rules, plan.faults.seed)
 
         def load() -> EntryState:
             client.write_memory(layout.device_tree.start, tree)
@@ -127,6 +134,7 @@ class LiveSession:
             client,
             source,
             vpsci,
+            answer=faults.call if plan.faults.rules else vpsci.call,
             machine=machine,
             boot=load,
             listeners=(self._cell.apply, journal.apply, self._react),
@@ -218,7 +226,9 @@ def _layout(plan: BootPlan, monitor: Monitor) -> Layout:
     )
 
 
-def _device_tree(plan: BootPlan, layout: Layout, client: Client) -> tuple[bytes, MachineDescription]:
+def _device_tree(
+    plan: BootPlan, profile: Profile, layout: Layout, client: Client
+) -> tuple[bytes, MachineDescription]:
     """The tree that the guest gets, and what machine it tells of.
 
     The machine's own lies at the start of its memory; a user's takes its place.
@@ -237,6 +247,7 @@ def _device_tree(plan: BootPlan, layout: Layout, client: Client) -> tuple[bytes,
     patched = patch(
         original,
         conduit=plan.board.conduit,
+        psci=_psci_properties(profile),
         monitor=layout.monitor,
         hidden=plan.board.rom,
         bootargs=plan.guest.command_line,
@@ -246,3 +257,13 @@ def _device_tree(plan: BootPlan, layout: Layout, client: Client) -> tuple[bytes,
     if len(patched) > layout.device_tree.size:
         raise FileError(f"takes {len(patched)} bytes, of {layout.device_tree.size} that there are", path=path)
     return patched, describe(patched, path)
+
+
+def _psci_properties(profile: Profile) -> Mapping[str, tuple[str, ...] | int]:
+    """The PSCI node of a version (Linux, bindings/arm/psci.yaml); before 0.2 it has the function IDs, too."""
+    if profile.psci_version >= V1_0:
+        return {"compatible": ("arm,psci-1.0", "arm,psci-0.2")}
+    if profile.psci_version >= V0_2:
+        return {"compatible": ("arm,psci-0.2",)}
+    ids = {function.name.lower(): number for number, function in profile.legacy_ids.items()}
+    return {"compatible": ("arm,psci",), **ids}

@@ -12,6 +12,7 @@ import queue
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -85,13 +86,28 @@ class TargetLoop:
             selector.register(self._client, selectors.EVENT_READ)
             selector.register(self._wakeup, selectors.EVENT_READ)
             while not self._end:
-                for key, _ in selector.select():
+                for key, _ in selector.select(self._until_wake()):
                     if key.fileobj is self._wakeup:
                         self._wakeup.recv(4096)
                         self._serve_requests()
                     elif not self._attend_stub():
                         selector.unregister(self._client)
+                if self._until_wake() == 0:
+                    self._wake_guest()
         self._refuse_requests()
+
+    def _until_wake(self) -> float | None:
+        """Seconds until a fault resumes the guest; None if none does."""
+        at = self._executor.wake_at
+        return None if at is None else max(0.0, at - time.monotonic())
+
+    def _wake_guest(self) -> None:
+        try:
+            self._while_stopped(lambda: self._executor.resume("fault"))
+        except StateError as error:
+            _log.info("a wake comes to nothing: %s", error.message)  # it has gone on by itself meanwhile
+        except Exception as error:
+            self._give_up(error)
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full: then it wakes anyway
@@ -136,7 +152,8 @@ class TargetLoop:
         try:
             return action()
         finally:
-            if not self._executor.ended and not self._client.running:
+            executor = self._executor
+            if not (executor.ended or executor.held or self._client.running):
                 self._client.resume()
 
     def _stop(self) -> None:

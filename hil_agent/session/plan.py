@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidatorFunc
 
 from hil_agent.board.kinds import board_model
 from hil_agent.board.schema import Board
+from hil_agent.psci.faults import FaultPlan
 
 
 def _of_its_kind(value: object, handler: ValidatorFunctionWrapHandler) -> Board:
@@ -47,6 +48,7 @@ class BootPlan(BaseModel):
     )
     board: AnyBoard = Field(description="What it runs on, with the options of the command line applied")
     guest: GuestFiles = Field(description="What is booted")
+    faults: FaultPlan = Field(default=FaultPlan(rules=()), description="Faults in the vPSCI's answers")
     ready: str | None = Field(
         default=None,
         description="Regular expression on the console that says the guest is up; null: when it was entered",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from hil_agent.console import Cancellation, Cancelled
 from hil_agent.errors import GuestError, StateError, UsageError
-from hil_agent.psci import VirtualPsci
+from hil_agent.psci import ReturnCode, VirtualPsci
 from hil_agent.session.control import Method
 from hil_agent.session.executor import Executor
 from hil_agent.session.folder import SessionFolder
@@ -62,7 +63,9 @@ class Service:
             "pull": self.pull,
             "suspend": self.suspend,
             "settle": self.settle,
+            "suspend_by_host": self.suspend_by_host,
             "resume": self.resume,
+            "set_context": self.set_context,
             "clear_context": self.clear_context,
             "trace": self.trace,
             "reset": self.reset,
@@ -93,6 +96,10 @@ class Service:
             "suspends": self._cell.suspends,
             "resumes": self._cell.resumes,
             "calls": self._cell.calls,
+            "counters": {
+                function.name if function else "unknown": list(counts)
+                for function, counts in tuple(vpsci.counts.items())
+            },
             "uptime_s": round(self._journal.uptime_s, 3),
             "gdb": None,
             "console_log": str(self._folder.console_log),
@@ -162,11 +169,32 @@ class Service:
         result = background.result()
         return {"output": base64.b64encode(result.stdout).decode(), "status": result.status}
 
-    def resume(self) -> None:
-        """Resumes the guest."""
+    def suspend_by_host(self) -> None:
+        """Holds the guest where it is."""
+        if self._cell.state not in {State.RUNNING, State.BOOTING}:
+            raise StateError(f"the guest is {self._cell.state}")
+        self._with_target_stopped(self._executor.suspend_by_host)
+
+    def resume(self, *, answer: str | None = None) -> None:
+        """Resumes the guest; with ``answer`` its call returns with that code instead."""
         if self._cell.state is not State.SUSPENDED:
             raise StateError(f"the guest is {self._cell.state}, not suspended")
-        self._with_target_stopped(self._executor.resume)
+        if answer is None:
+            self._with_target_stopped(self._executor.resume)
+            return
+        if answer not in ReturnCode.__members__:
+            raise UsageError(f"{answer!r} is no return code", hint=", ".join(ReturnCode.__members__))
+        code = ReturnCode[answer]
+        self._with_target_stopped(lambda: self._executor.resume_as_is(code))
+
+    def set_context(self, *, entry_point: int | None = None, context_id: int | None = None) -> None:
+        """Changes what the next resume will use."""
+        for value in (entry_point, context_id):
+            if value is not None and not 0 <= value < 1 << 64:
+                raise UsageError(f"{value:#x} is no 64-bit value")
+        vpsci = self._executor.vpsci
+        change = functools.partial(vpsci.edit_context, entry_point=entry_point, context_id=context_id)
+        self._loop.submit(change).result(_TARGET_TIMEOUT_S)
 
     def clear_context(self) -> None:
         """Drops the resume context."""

@@ -7,9 +7,7 @@ from hil_agent.psci.effects import Return
 
 SOC_ID = 0x8000_0002
 WORKAROUND_1 = 0x8000_8000
-NOT_SUPPORTED = INVALID_PARAMETER = 1 << 64
-NOT_SUPPORTED -= 1
-INVALID_PARAMETER -= 3
+NOT_SUPPORTED, INVALID_PARAMETER = (1 << 64) - 1, (1 << 64) - 3
 
 
 def call(profile: str, x0: int, x1: int = 0) -> Outcome:

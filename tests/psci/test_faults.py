@@ -209,6 +209,7 @@ def test_a_failure_that_nothing_meets_does_not_wait_for_the_next_call(
         ("kind=magic", "does not match any of the expected tags"),
         ("kind=return", "code: Field required"),
         ("kind=return,code=NO", "code: is none of SUCCESS"),
+        ("kind=return,code=denied", "code: is none of SUCCESS"),
         ("kind=return,code=DENIED,function=cpu_on", "function: is none of PSCI_VERSION"),
         ("kind=return,code=DENIED,often=1", "often: Extra inputs"),
         ("kind=return,code=DENIED,nth=0", "nth: Input should be greater"),
@@ -239,6 +240,12 @@ def test_a_plan_is_read_from_a_file(tmp_path: Path) -> None:
     )
     plan = load_yaml_model(path, FaultPlan)
     assert (plan.seed, plan.rules[1]) == (7, parse_fault("kind=corrupt,function=CPU_ON,entry_point=1"))
+
+
+def test_a_plan_survives_json() -> None:
+    texts = ("kind=return,function=CPU_ON,code=DENIED", "kind=return,code=SUCCESS", "kind=spurious-wake")
+    plan = FaultPlan(seed=7, rules=tuple(parse_fault(text) for text in texts))
+    assert FaultPlan.model_validate_json(plan.model_dump_json()) == plan
 
 
 def test_a_wrong_field_of_a_plan_is_named_with_its_line(tmp_path: Path) -> None:

@@ -3,13 +3,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hil_agent.errors import InternalError, StateError
 from hil_agent.psci import ContextOrder, PowerState, ResumeContext, Width
 from hil_agent.psci.state import SystemState
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 CONTEXT = ResumeContext(entry_point=0x4008_0000, context_id=7, cpu=0, width=Width.SMC64)
 
@@ -84,7 +87,7 @@ def look_after_every_line(system: SystemState, action: Callable[[], None]) -> li
     """What a resume would find that races with ``action``, wherever in it it comes."""
     seen: list[Seen] = []
 
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
+    def trace(frame: FrameType, event: str, _: object) -> TraceFunction:
         if event == "line":
             sys.settrace(None)
             seen.append(look(system))
