@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,13 +51,14 @@ def main(*, quick: bool, json_file: Path | None, as_markdown: bool) -> None:
 
 
 def _measure(effort: _Effort) -> list[Result]:
-    results = []
-    for name, part in {
+    parts: dict[str, Callable[[], list[Result]]] = {
         "a trapped call": lambda: trapped_call.measure(effort.turns, effort.calls),
         "boot": lambda: boot.measure(effort.boots),
         "the demo": lambda: demo.measure(effort.demos),
         "suspend and resume": lambda: suspend.measure(effort.suspends),
-    }.items():
+    }
+    results = []
+    for name, part in parts.items():
         click.echo(f"bench: {name}", err=True)
         results += part()
     return results

@@ -20,7 +20,7 @@ def gdb(loop: TrapLoop, calls: int, *, keep_inserted: bool) -> list[float]:
     Args:
         loop: the machine.
         calls: how many to answer.
-        keep_inserted: have gdb leave breakpoints in place while the machine is stopped; it does not by itself.
+        keep_inserted: whether breakpoints stay in place while the machine is stopped, which is not gdb's way.
 
     Raises:
         TargetError: gdb did not get through.

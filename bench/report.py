@@ -8,6 +8,8 @@ from typing import Any
 
 from bench.result import Result
 
+_MILLISECOND = 1e-3
+
 COLUMNS = ("measured", "median", "against", "median", "figure", "target", "met", "n")
 
 
@@ -58,6 +60,6 @@ def document(results: Sequence[Result], machine: Mapping[str, str]) -> dict[str,
 
 def _time(seconds: float) -> str:
     """In the unit that suits its size."""
-    if seconds < 1e-3:
+    if seconds < _MILLISECOND:
         return f"{seconds * 1e6:.0f} us"
     return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"

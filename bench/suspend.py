@@ -1,7 +1,8 @@
 """Suspend and resume of a Linux guest: how much of the time is the agent's and not the guest's own.
 
-The agent's is all from a request until the guest acts on it, all handling of calls, and all from a state
-change until whoever waits for it knows. What the guest's shell does with a command counts as the agent's.
+A suspend is looked at twice: from the request, where the guest's shell first does what the agent types, and
+from the kernel's first word on it. The agent's part is all until that word, all handling of calls, and all
+from a change of state until whoever waits for it knows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from queue import SimpleQueue
 from statistics import median
 from time import monotonic
@@ -28,54 +30,78 @@ _TIMEOUT_S = 60.0
 Lines = SimpleQueue[tuple[float, bytes]]
 """When each line of the console was complete, and the line."""
 
+Records = list[tuple[float, dict[str, Any]]]
+"""Of a session's journal, each with its time on this process's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cycle:
+    """One suspend and resume, in seconds.
+
+    Attributes:
+        asking: from the request until the kernel begins to suspend.
+        suspending: from there until the session is known to be suspended.
+        in_suspending: the agent's part of that.
+        resuming: from the request until the kernel says that it is over.
+        in_resuming: the agent's part of that.
+    """
+
+    asking: float
+    suspending: float
+    in_suspending: float
+    resuming: float
+    in_resuming: float
+
 
 def measure(cycles: int) -> list[Result]:
     """Cycles of one guest with one vCPU."""
     with boot() as session, _console(session) as lines:
-        times = [_cycle(session, lines) for _ in range(cycles)]
-    our_suspend, suspend, our_resume, resume = (median(column) for column in zip(*times, strict=True))
+        done = [_cycle(session, lines) for _ in range(cycles)]
+    asking, suspending, in_suspending, resuming, in_resuming = map(
+        median, zip(*map(astuple, done), strict=True)
+    )
+
+    def share(what: str, ours: float, span: str, whole: float) -> Result:
+        return Result.share(Comparison(f"the agent's part of a {what}", ours, span, whole, cycles), 5)
+
     return [
-        Result.share(
-            Comparison("the agent's part of a suspend", our_suspend, "the whole", suspend, cycles),
-            at_most_percent=5,
-        ),
-        Result.share(
-            Comparison("the agent's part of a resume", our_resume, "until PM: suspend exit", resume, cycles),
-            at_most_percent=5,
-        ),
+        share("suspend", asking + in_suspending, "from the request", asking + suspending),
+        share("suspend", in_suspending, f"from {_ENTRY.decode()}", suspending),
+        share("resume", in_resuming, f"until {_EXIT.decode()}", resuming),
     ]
 
 
-def _cycle(session: Session, lines: Lines) -> tuple[float, float, float, float]:
-    """Seconds: the agent's part of the suspend, the whole of it, and the same of the resume."""
+def _cycle(session: Session, lines: Lines) -> _Cycle:
     asked = monotonic()
-    session.suspend()
+    context = session.suspend()
     told = monotonic()
     entered = _wait_for(lines, _ENTRY)
-    records = _records(session)
-    suspended = next(time for time, record in reversed(records) if record.get("event") == "suspended")
-    ours = (entered - asked) + _handling(records, asked) + (told - suspended)
-
     resuming = monotonic()
     session.resume()
+    resumed = monotonic()
     exited = _wait_for(lines, _EXIT)
     session.settle()
-    records = _records(session)
-    resumed = next(time for time, record in reversed(records) if record.get("event") == "resumed")
-    our_resume = (resumed - resuming) + _handling(records, resuming)
-    return ours, told - asked, our_resume, exited - resuming
+    records = _records(session)  # not earlier: a call is written down after its answer has its effect
+    return _Cycle(
+        asking=entered - asked,
+        suspending=told - entered,
+        in_suspending=context.since_s + _handling(records, entered, resuming),
+        resuming=exited - resuming,
+        in_resuming=(resumed - resuming) + _handling(records, resumed, exited),
+    )
 
 
-def _records(session: Session) -> list[tuple[float, dict[str, Any]]]:
+def _records(session: Session) -> Records:
     """The session's journal, each record with its time on this process's clock."""
     began = monotonic() - session.status().uptime_s
     records = map(json.loads, session.folder.journal.read_text().splitlines())
     return [(began + record["time_s"], record) for record in records]
 
 
-def _handling(records: list[tuple[float, dict[str, Any]]], since: float) -> float:
-    """Seconds that calls since then have waited for the agent."""
-    return sum(record.get("handling_us", 0.0) for time, record in records if time >= since) / 1e6
+def _handling(records: Records, start: float, end: float) -> float:
+    """Seconds that calls in a span of time have waited for the agent."""
+    waited_us: float = sum(record.get("handling_us", 0.0) for time, record in records if start <= time < end)
+    return waited_us / 1e6
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from hil_agent.board.machine import Machine
 from hil_agent.el2 import El2TrapSource, Monitor
 from hil_agent.el2.build import ASSEMBLER
 from hil_agent.errors import InternalError
+from hil_agent.guest.address import AddressRange
 from hil_agent.guest.device_tree import MachineDescription, describe
 from hil_agent.guest.kernel import recognise
 from hil_agent.guest.layout import Layout, plan_layout
@@ -44,7 +45,7 @@ class TrapLoop:
         folder: where its sockets are, and room for other files.
         monitor: the EL2 monitor.
         code: address of its code.
-        areas: address of its areas.
+        reserved: the guest's memory that is kept free for it.
         description: what the machine consists of.
     """
 
@@ -70,7 +71,7 @@ class TrapLoop:
         gic = self.description.gic
         if gic is None:
             raise InternalError("the virt machine has no interrupt controller")
-        return El2TrapSource(client, self.monitor, code=self.code, areas=self.areas, gic=gic, wake=())
+        return El2TrapSource(client, self.monitor, code=self.code, reserved=self.reserved, gic=gic, wake=())
 
     def vpsci(self) -> VirtualPsci:
         """What answers its calls, as on a board where nothing else is said."""
@@ -91,12 +92,11 @@ def trap_loop() -> Iterator[TrapLoop]:
         kernel = recognise(_assemble(folder), load_address=_LOAD_ADDRESS)
         size = monitor.areas_size(board.cpus) + (0 if board.rom else len(monitor.image))
         layout = plan_layout(board.ram, kernel, monitor_size=size)
-        areas = layout.monitor.start
-        code = board.rom.start if board.rom else areas + monitor.areas_size(board.cpus)
+        code = board.rom.start if board.rom else layout.monitor.start + monitor.areas_size(board.cpus)
         with board.open(layout.blobs(folder), code + monitor.labels["entry"], folder) as machine:
             with Client(machine.connect_stub()) as client:
                 client.handshake()
-                loop = TrapLoop(machine, folder, monitor, code, areas, _describe(client, layout))
+                loop = TrapLoop(machine, folder, monitor, code, layout.monitor, _describe(client, layout))
                 _enter_guest(client, loop, layout)
             yield loop
 

@@ -98,10 +98,12 @@ def agent(loop: TrapLoop, calls: int) -> AgentTimes:
     ):
         client.handshake()
         source = loop.source(client)
+        vpsci = loop.vpsci()
         executor = Executor(
             client,
             source,
-            loop.vpsci(),
+            vpsci,
+            answer=vpsci.call,
             machine=loop.machine,
             boot=_is_booted,
             listeners=(StateCell().apply, journal.apply, note),

@@ -102,11 +102,14 @@ class Probe:
         self._owner = 0
         self._ticks_per_s = 0
 
-    def start(self) -> None:
-        """Waits until the probe is up, after a boot or a reset. vCPU 0 has the console."""
+    def wait_banner(self) -> None:
+        """Waits for what the probe says first, after a boot or a reset."""
         line = self._line(_START_S)
         if line != BANNER:
             raise ProtocolError(f"the probe did not say what it says first, but {_shown(line)}")
+
+    def start(self) -> None:
+        """Begins the dialogue with a probe that has just started, and so has its console on vCPU 0."""
         self._owner = 0
         if self.arrival(0, 0.0) is None:
             raise ProtocolError("the probe runs, and says that it was not entered")

@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +16,7 @@ from hil_agent.console.cancel import Cancellation, Cancelled
 from hil_agent.console.channel import Channel, GuestDied
 from hil_agent.console.dialogue import Dialogue
 from hil_agent.console.helper import NAME, Helper
-from hil_agent.errors import GuestError, LinkError, StateError, TargetTimeout, UsageError
+from hil_agent.errors import GuestError, LinkError, StateError, TargetTimeout
 
 #: Seconds in which the shell must take a command, besides the command's own time.
 START_TIMEOUT_S = 30.0
@@ -108,9 +107,10 @@ class Shell:
 
     def push(
         self,
-        source: bytes | Path,
+        data: bytes,
         destination: str,
         *,
+        name: str = "",
         mode: int | None = None,
         timeout_s: float = 600.0,
         cancel: Cancellation | None = None,
@@ -118,27 +118,17 @@ class Shell:
         """Copies a file into the guest.
 
         Args:
-            source: the data, or a file of this host, whose permission bits are kept.
-            destination: file in the guest; for a ``source`` that is a file also a folder.
+            data: what is in it.
+            destination: file in the guest, or with a ``name`` also a folder there.
+            name: what it is called in a folder.
             mode: permission bits to set.
             timeout_s: seconds that it may take.
             cancel: ends it when set.
 
         Raises:
-            UsageError: the file cannot be read.
             GuestError: the guest cannot store it; with the guest's own message.
             TargetError: as ``sync`` does.
         """
-        name, data = "", b""
-        if isinstance(source, bytes):
-            data = source
-        else:
-            name = source.name
-            try:
-                data = source.read_bytes()
-                mode = source.stat().st_mode & 0o777 if mode is None else mode
-            except OSError as error:
-                raise UsageError(f"cannot read {source}: {error.strerror}") from error
         command = _STORE.format(
             destination=shlex.quote(destination),
             name=shlex.quote(name),

@@ -165,6 +165,10 @@ class SystemState:
             self._change(cpu, PowerState.SUSPENDED, PowerState.ON)
         self.residency.wake(cpu)
 
+    def switch_off(self) -> None:
+        """Note that the system is switched off."""
+        self._power = [PowerState.OFF] * len(self.mpidrs)
+
     def suspend(self, context: ResumeContext) -> None:
         """Note that the system suspends, by a call of vCPU ``context.cpu``, the only one that is not off.
 

@@ -111,6 +111,11 @@ class Session:
     def push(self, source: Path | str, destination: str, *, timeout_s: float = 300.0) -> None:
         """Copies a file into the guest, permissions included.
 
+        Args:
+            source: file on this host.
+            destination: file in the guest, or a folder there.
+            timeout_s: seconds that it may take.
+
         Raises:
             FileError: the source cannot be read.
             GuestError: the guest cannot write it.
@@ -121,7 +126,14 @@ class Session:
         except OSError as error:
             raise FileError(f"cannot be read: {error.strerror}", path=source) from error
         encoded = base64.b64encode(data).decode()
-        self._ask("push", data=encoded, destination=destination, mode=mode, timeout_s=timeout_s)
+        self._ask(
+            "push",
+            data=encoded,
+            destination=destination,
+            name=source.name,
+            mode=mode,
+            timeout_s=timeout_s,
+        )
 
     def pull(self, source: str, destination: Path | str, *, timeout_s: float = 300.0) -> None:
         """Copies a file out of the guest; the destination appears whole or not at all.

@@ -287,6 +287,7 @@ class Executor:
                         source.scrub(trap.cpu, self.vpsci.memory)
                     self.reset()
                 case SystemOff():
+                    self.vpsci.switch_off()
                     self.ended = True
                     self.tell(SwitchedOff())
                 case InjectUndefined():

@@ -125,11 +125,13 @@ class Service:
             result = shell.exec(command, timeout_s, cancel=cancel)
         return {"output": base64.b64encode(result.stdout).decode(), "status": result.status}
 
-    def push(self, *, data: str, destination: str, mode: int, timeout_s: float, cancel: Cancellation) -> None:
+    def push(
+        self, *, data: str, destination: str, name: str, mode: int, timeout_s: float, cancel: Cancellation
+    ) -> None:
         """Stores a file in the guest."""
         with self._shell.take(timeout_s, cancel) as shell:
             decoded = base64.b64decode(data)
-            shell.push(decoded, destination, mode=mode, timeout_s=timeout_s, cancel=cancel)
+            shell.push(decoded, destination, name=name, mode=mode, timeout_s=timeout_s, cancel=cancel)
 
     def pull(self, *, source: str, timeout_s: float, cancel: Cancellation) -> str:
         """Reads a file in the guest."""

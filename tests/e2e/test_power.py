@@ -227,6 +227,37 @@ def test_a_command_to_a_killed_session_says_how_to_remove_it(
     assert (done.returncode, f"hil-agent destroy {orphan.name}" in done.stderr) == (1, True)
 
 
+# --------------------------------------------------------------------- the session hangs
+
+
+@pytest.fixture
+def hanging(boot: Boot) -> Session:
+    """A session whose process does nothing any more, and yet is there."""
+    session = boot(wait=False)
+    pid = session.status().pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    return session
+
+
+def test_a_session_that_hangs_can_be_destroyed(hanging: Session, hil_agent_command: CommandLine) -> None:
+    try:
+        assert hil_agent_command("destroy", hanging.name, timeout_s=30).returncode == 0
+    finally:
+        hanging.folder.kill()
+
+
+def test_a_session_that_hangs_does_not_hide_the_others(
+    boot: Boot, hanging: Session, hil_agent_command: CommandLine
+) -> None:
+    other = boot(wait=False, name="zzz")
+    try:
+        listed = json.loads(hil_agent_command("list", "--json", timeout_s=30).stdout)
+        assert other.name in {row["name"] for row in listed}
+    finally:
+        hanging.folder.kill()
+
+
 # ------------------------------------------------------------------------------------ panic
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from hil_agent.errors import StateError
+from hil_agent.errors import GuestError, HilAgentError, StateError
 from hil_agent.session import Session, State
 
 pytestmark = pytest.mark.e2e
@@ -115,6 +116,22 @@ def test_a_second_suspend_is_refused_while_suspended(session: Session) -> None:
     session.settle()
 
 
+def test_of_two_suspends_at_once_one_is_refused(session: Session) -> None:
+    def suspend() -> bool:
+        try:
+            session.suspend(timeout_s=20)
+        except HilAgentError:
+            return False
+        return True
+
+    with ThreadPoolExecutor() as pool:
+        accepted = [future.result() for future in [pool.submit(suspend), pool.submit(suspend)]]
+    session.resume()
+    session.settle()
+    session.exec("sleep 0.5")
+    assert (sorted(accepted), session.status().state) == ([False, True], State.RUNNING)
+
+
 def test_commands_are_refused_while_suspended(session: Session) -> None:
     session.suspend()
     with pytest.raises(StateError, match="suspended"):
@@ -173,5 +190,5 @@ def test_a_context_can_only_be_cleared_while_suspended(session: Session) -> None
 
 
 def test_a_command_that_does_not_suspend_is_reported_with_its_output(session: Session) -> None:
-    with pytest.raises(Exception, match="ended with status 3: no thanks"):
+    with pytest.raises(GuestError, match="ended with status 3: no thanks"):
         session.suspend("echo no thanks; exit 3")
