@@ -33,7 +33,11 @@ class Landing:
     offset: int = 0
 
     def __str__(self) -> str:
-        return "entry" + (f"{self.number}" if self.number else "") + (f"+{self.offset:#x}" if self.offset else "")
+        return (
+            "entry"
+            + (f"{self.number}" if self.number else "")
+            + (f"+{self.offset:#x}" if self.offset else "")
+        )
 
 
 Argument: TypeAlias = int | Mpidr | Landing
@@ -61,7 +65,9 @@ class Call:
         args = ", ".join(hex(arg) if isinstance(arg, int) else str(arg) for arg in self.args)
         by = f"cpu{self.cpu}: " if self.cpu else ""
         conduit = f" by {self.conduit.value}" if self.conduit else ""
-        return f"{by}{name_of(self.function_id)}({args}){conduit}" + (f" #{self.immediate:#x}" if self.immediate else "")
+        return f"{by}{name_of(self.function_id)}({args}){conduit}" + (
+            f" #{self.immediate:#x}" if self.immediate else ""
+        )
 
 
 @dataclass(frozen=True, slots=True)

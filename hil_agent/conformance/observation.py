@@ -41,7 +41,9 @@ class Takes:
     distance: int
 
     def __str__(self) -> str:
-        what = "an Undefined Instruction exception" if self.esr == _UNDEFINED else f"an exception, {self.esr:#x}"
+        what = (
+            "an Undefined Instruction exception" if self.esr == _UNDEFINED else f"an exception, {self.esr:#x}"
+        )
         return f"{what}, ELR +{self.distance}"
 
 
@@ -78,6 +80,7 @@ class Event:
 
 
 SILENCE = Event("did not come back")
+STILL_ON = Event("did not come back, and is on")
 RESTARTED = Event("restarted")
 SWITCHED_OFF = Event("switched off")
 KEPT = Event("kept")

@@ -29,6 +29,8 @@ from hil_agent.errors import GuestError, InternalError, ProtocolError, TargetTim
 from hil_agent.psci import Conduit
 
 BANNER = b"psci-probe ready"
+LANDINGS = 32
+"""How many entry points the probe has, one instruction each."""
 
 EL1H_MASKED = 0x3C5
 """PSTATE that instructions are executed with, as in SPSR_EL1: EL1 with its own SP, all exceptions masked."""
@@ -88,9 +90,8 @@ class Probe:
         mpidrs: affinity of each vCPU, by index.
 
     Raises, from every method that gets an answer:
-        TargetTimeout: there was none in time.
+        TargetTimeout: there was none in time, or the console has ended.
         ProtocolError: it was none of the probe's.
-        GuestError: its console has ended.
     """
 
     def __init__(self, stream: socket.socket, labels: Mapping[str, int], mpidrs: Sequence[int]) -> None:
@@ -174,14 +175,18 @@ class Probe:
         """Asks how a vCPU has come back, without waiting for the answer, see `arrival`."""
         self._send("r", self._area(cpu), _BRIEF, int(timeout_s * self._ticks_per_s))
 
-    def answer(self, timeout_s: float) -> Record | None:
-        """What `ask` has asked for, if it comes in time."""
+    def answer(self, timeout_s: float = _GRACE_S) -> Record | None:
+        """What `ask` has asked for."""
         arrived, record = self._answer(timeout_s)
         return record if arrived else None
 
     def answers_within(self, timeout_s: float) -> bool:
         """Whether an answer comes in time; it is still to be taken."""
-        return b"\n" in self._received or bool(select.select([self._stream], [], [], timeout_s)[0])
+        return self._await_line(timeout_s)
+
+    def has_restarted(self) -> bool:
+        """Whether what comes next is no answer, but what the probe says first after a reset."""
+        return self._received.startswith(BANNER)
 
     def record(self, cpu: int) -> Record:
         """All registers of a vCPU as it came back last."""
@@ -256,21 +261,28 @@ class Probe:
         return Arrival.ENTERED, where
 
     def _line(self, timeout_s: float) -> bytes:
+        if not self._await_line(timeout_s):
+            raise TargetTimeout(f"the probe did not answer within {timeout_s:g} s")
+        line, _, self._received = self._received.partition(b"\n")
+        return line.strip()
+
+    def _await_line(self, timeout_s: float) -> bool:
+        """Whether a line is there, or comes in time; not if the console ends."""
         deadline = time.monotonic() + timeout_s
         while b"\n" not in self._received:
             if len(self._received) > _LONGEST_LINE:
                 raise ProtocolError(f"the probe said {_shown(self._received)}")
-            if not select.select([self._stream], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise TargetTimeout(f"the probe did not answer within {timeout_s:g} s")
+            remaining = deadline - time.monotonic()
+            if not select.select([self._stream], [], [], max(0.0, remaining))[0]:
+                return False
             try:
                 received = self._stream.recv(4096)
             except OSError:
                 received = b""
             if not received:
-                raise GuestError("the probe's console has ended")
+                return False
             self._received += received
-        line, _, self._received = self._received.partition(b"\n")
-        return line.strip()
+        return True
 
 
 def _shown(line: bytes) -> str:

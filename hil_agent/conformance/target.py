@@ -41,7 +41,7 @@ class Target(Protocol):
     def wake(self) -> frozenset[WakeSource]:
         """What ends a suspend of the system; nothing where it cannot suspend."""
 
-    def wait_suspended(self, timeout_s: float) -> bool:
+    def wait_suspended(self, timeout_s: float, /) -> bool:
         """Whether the system suspends in time."""
 
     def resume(self) -> None:
@@ -89,7 +89,7 @@ class _BuiltinTarget:
         self.gic_version = board.gic_version
         self._process = process
 
-    def wait_suspended(self, timeout_s: float) -> bool:
+    def wait_suspended(self, _timeout_s: float) -> bool:
         return False
 
     def resume(self) -> None:

@@ -26,6 +26,8 @@ from hil_agent.errors import HostError, LinkError, TargetTimeout
 CLIENT_BACKLOG_BYTES = 4 * 1024 * 1024
 #: Bytes that may wait for the guest before clients are no longer read.
 GUEST_BACKLOG_BYTES = 64 * 1024
+#: Bytes of the log: a guest may print in an endless loop, and the log's place may be memory.
+LOG_BYTES = 256 * 1024 * 1024
 #: Bytes of the console kept for ``tail`` and ``wait_for``.
 HISTORY_BYTES = 1024 * 1024
 #: Clients at the same time.
@@ -117,6 +119,7 @@ class ConsoleHub:
         with contextlib.ExitStack() as undo:
             undo.callback(guest.close)
             self._log_file: int | None = _open_log(log_path)
+            self._logged = 0
             undo.callback(os.close, self._log_file)
             self._listener = _listen(socket_path) if socket_path else None
             undo.pop_all()
@@ -327,12 +330,19 @@ class ConsoleHub:
     def _write_log(self, data: bytes) -> None:
         try:
             while data and self._log_file is not None:
-                data = data[os.write(self._log_file, data) :]
+                written = os.write(self._log_file, data)
+                data = data[written:]
+                self._logged += written
+                if self._logged > LOG_BYTES:
+                    self._end_log(f"it has reached {LOG_BYTES >> 20} MiB")
         except OSError as error:
-            _log.warning("console: the log ends here, it cannot be written: %s", error.strerror)
-            if self._log_file is not None:
-                os.close(self._log_file)
-            self._log_file = None
+            self._end_log(f"it cannot be written: {error.strerror}")
+
+    def _end_log(self, why: str) -> None:
+        _log.warning("console: the log ends here, %s", why)
+        if self._log_file is not None:
+            os.close(self._log_file)
+        self._log_file = None
 
     def _report(self, report: str) -> None:
         if self._on_death:

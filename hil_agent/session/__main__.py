@@ -18,7 +18,7 @@ from hil_agent.session.folder import SessionFolder
 from hil_agent.session.launch import RELEASE
 from hil_agent.session.live import LiveSession
 from hil_agent.session.plan import BootPlan
-from hil_agent.session.protocol import encode, encode_error
+from hil_agent.session.protocol import Json, encode, encode_error
 
 _log = logging.getLogger("hil_agent.session")
 
@@ -34,24 +34,25 @@ def main() -> int:
             with LiveSession(plan, folder) as session:
                 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                     signal.signal(number, lambda *_: session.end())
-                owner.sendall(encode({"started": True}))
+                _tell(owner, {"started": True})
                 threading.Thread(target=_mind_owner, args=(owner, session), daemon=True).start()
                 session.run()
         except HilAgentError as error:
             _log.error("%s", error)
-            _tell(owner, error)
-            return error.exit_status
+            return _failed(folder, owner, error)
         except Exception as error:
             _log.exception("the session failed")
-            _tell(
-                owner,
-                InternalError(
-                    f"{type(error).__name__}: {error}", hint="please report it, with what is said above"
-                ),
-            )
-            return 1
+            bug = InternalError(f"{type(error).__name__}: {error}", hint="please report it")
+            return _failed(folder, owner, bug)
     folder.remove()
     return 0
+
+
+def _failed(folder: SessionFolder, owner: socket.socket, error: HilAgentError) -> int:
+    """Leaves the folder to whoever boots the session, who has it to read in; to nobody if that one is gone."""
+    if not _tell(owner, {"error": encode_error(error)}):
+        folder.remove()
+    return error.exit_status
 
 
 def _mind_owner(owner: socket.socket, session: LiveSession) -> None:
@@ -65,11 +66,13 @@ def _mind_owner(owner: socket.socket, session: LiveSession) -> None:
         session.end()
 
 
-def _tell(owner: socket.socket, error: HilAgentError) -> None:
+def _tell(owner: socket.socket, message: dict[str, Json]) -> bool:
+    """Tells whoever boots the session; False if there is nobody any more."""
     try:
-        owner.sendall(encode({"error": encode_error(error)}))
+        owner.sendall(encode(message))
     except OSError:
-        _log.info("nobody is left to be told")
+        return False
+    return True
 
 
 if __name__ == "__main__":

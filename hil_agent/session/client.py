@@ -14,7 +14,7 @@ import socket
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from hil_agent.errors import FileError, LinkError, ProtocolError
 from hil_agent.session.documents import Context, Status, TraceRecord
@@ -23,7 +23,10 @@ from hil_agent.session.protocol import PROTOCOL, Json, decode, decode_error, enc
 from hil_agent.session.state import State
 
 DEFAULT_SUSPEND = "echo mem > /sys/power/state"
-_GRACE_S = 10.0
+_GREETING_S = 5.0
+
+_GRACE_S = 30.0
+"""Seconds that a session has for an answer, besides those that the request itself may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class Session:
         try:
             return Status.model_validate(self._ask("status"))
         except LinkError as error:
-            starting = self.folder.pid() is not None
+            starting = self.folder.pid() is not None and not self.folder.control_socket.exists()
             board, guest = self._plan()
             return Status(
                 name=self.name,
@@ -263,7 +266,7 @@ class Session:
                 try:
                     with contextlib.suppress(LinkError, ProtocolError):
                         self._ask("destroy")
-                    if not select.select([process], [], [], _GRACE_S)[0]:
+                    if not select.select([process], [], [], _GREETING_S)[0]:
                         self.folder.kill()
                         select.select([process], [], [])
                 finally:
@@ -284,16 +287,19 @@ class Session:
     def _stream(self, method: str, **params: Json) -> Generator[Json, None, Json]:
         """Yields the items of a method, and returns its result."""
         with self._connect() as connection, connection.makefile("rb") as lines:
-            greeting = self._line(lines.readline())
+            connection.settimeout(_GREETING_S)
+            greeting = self._read(lines)
             if greeting.get("protocol") != PROTOCOL:
                 raise ProtocolError(
                     f"session {self.name} speaks version {greeting.get('protocol')} of the control protocol, "
                     f"not {PROTOCOL}",
                     hint="it was booted by another version of hil-agent: use that one",
                 )
+            limit: float = params.get("timeout_s", 0.0) + _GRACE_S
+            connection.settimeout(None if params.get("follow") else limit)
             connection.sendall(encode({"id": 1, "method": method, "params": params}))
             while True:
-                message = self._line(lines.readline())
+                message = self._read(lines)
                 if "error" in message:
                     raise decode_error(message["error"])
                 if "item" not in message:
@@ -310,7 +316,16 @@ class Session:
             raise self._lost() from error
         return connection
 
-    def _line(self, line: bytes) -> dict[str, Json]:
+    def _read(self, lines: BinaryIO) -> dict[str, Json]:
+        try:
+            line = lines.readline()
+        except TimeoutError:
+            raise LinkError(
+                f"the process of session {self.name} does not answer",
+                hint=f"hil-agent destroy {self.name} ends it",
+            ) from None
+        except OSError:
+            line = b""
         if not line.endswith(b"\n"):
             raise self._lost()
         return decode(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
@@ -50,6 +51,7 @@ class Service:
         self._executor = executor
         self._shell = shell
         self._machine_pid = machine_pid
+        self._suspend = threading.Lock()
         self._suspending: Background | None = None
 
     def methods(self) -> Mapping[str, Method]:
@@ -140,6 +142,14 @@ class Service:
 
     def suspend(self, *, command: str, timeout_s: float, cancel: Cancellation) -> Json:
         """Has the guest suspend, and waits until SYSTEM_SUSPEND was accepted."""
+        if not self._suspend.acquire(blocking=False):
+            raise StateError("somebody else is having the guest suspend")
+        try:
+            return self._have_suspend(command, timeout_s, cancel)
+        finally:
+            self._suspend.release()
+
+    def _have_suspend(self, command: str, timeout_s: float, cancel: Cancellation) -> Json:
         if self._cell.state is State.SUSPENDED:
             raise StateError("the guest is suspended already")
         before = self._cell.suspends

@@ -13,7 +13,7 @@ from hil_agent.console import helper
 from hil_agent.console.cancel import Cancellation, Cancelled
 from hil_agent.console.channel import GuestDied
 from hil_agent.console.shell import Result, Shell
-from hil_agent.errors import GuestError, LinkError, StateError, TargetTimeout, UsageError
+from hil_agent.errors import GuestError, LinkError, StateError, TargetTimeout
 
 # The fixtures of conftest.py; it cannot be imported.
 Guest = Any

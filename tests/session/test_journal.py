@@ -149,7 +149,8 @@ def test_nothing_is_lost_or_doubled_between_what_was_and_what_comes(journal: Jou
     assert seen == list(range(1, 2001))
 
 
-def test_a_follower_that_lags_loses_records_and_not_the_end(journal: Journal) -> None:
+def test_a_follower_that_lags_loses_records_and_not_the_end(path: Path) -> None:
+    journal = Journal(path)
     with journal.follow() as (_, news):
         for _ in range(news.maxsize + 10):
             journal.apply(answered())
@@ -158,10 +159,10 @@ def test_a_follower_that_lags_loses_records_and_not_the_end(journal: Journal) ->
     assert told[-1] is News.END
 
 
-def test_the_end_is_told_once_the_journal_is_closed(path: Path) -> None:
-    with Journal(path) as journal, journal.follow() as (_, news):
-        journal.close()
-        assert news.get_nowait() is News.END
+def test_a_follower_can_be_made_to_look_up(journal: Journal) -> None:
+    with journal.follow() as (_, news):
+        journal.nudge()
+        assert news.get_nowait() is News.LOOK
 
 
 def test_after_its_end_the_journal_takes_no_descriptor_of_somebody_else(path: Path, tmp_path: Path) -> None:

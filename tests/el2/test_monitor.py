@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hil_agent.el2 import build
+from hil_agent.el2.build import AssemblyError, assemble
+from hil_agent.el2.monitor import Monitor
+from hil_agent.el2.trap_source import TrapKind
+from hil_agent.errors import HilAgentError, HostError
+
+SOURCE = Path(build.__file__).with_name("monitor.S")
+INSTRUCTION = 4
+NOP = 0xD503201F
+
+
+@pytest.fixture(scope="module")
+def elf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("monitor") / "monitor.elf"
+    assemble(SOURCE, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def monitor(elf: Path) -> Monitor:
+    return Monitor.from_elf(elf)
+
+
+def test_labels_are_those_that_the_symbol_table_has(monitor: Monitor, elf: Path) -> None:
+    said = subprocess.run(
+        ["aarch64-linux-gnu-nm", "--extern-only", "--defined-only", elf], capture_output=True, text=True, check=True
+    )
+    symbols = {name: int(value, 16) for value, name in re.findall(r"^(\w+) \w (\w+)$", said.stdout, re.MULTILINE)}
+    linkers_own = {name for name in symbols if name.startswith("_")}
+    assert {name: value for name, value in monitor.labels.items() if not name.startswith("_")} == {
+        name: value for name, value in symbols.items() if name not in linkers_own
+    }
+
+
+@pytest.mark.parametrize("kind", TrapKind)
+def test_there_is_a_label_for_every_trap(monitor: Monitor, kind: TrapKind) -> None:
+    assert 0 <= monitor.labels[kind.value] < len(monitor.image)
+
+
+@pytest.mark.parametrize("kind", TrapKind)
+def test_a_trap_is_a_nop_that_nothing_depends_on(monitor: Monitor, kind: TrapKind) -> None:
+    at = monitor.labels[kind.value]
+    assert int.from_bytes(monitor.image[at : at + INSTRUCTION], "little") == NOP
+
+
+def test_no_two_traps_share_an_address(monitor: Monitor) -> None:
+    assert len({monitor.labels[kind.value] for kind in TrapKind}) == len(TrapKind)
+
+
+@pytest.mark.parametrize(
+    "routine", ["entry", "return_to_guest", "run_program", "firmware_call", "park_gicv2", "park_gicv3",
+                "unpark_gicv2", "unpark_gicv3"],
+)  # fmt: skip
+def test_routines_are_whole_instructions_of_the_image(monitor: Monitor, routine: str) -> None:
+    at = monitor.labels[routine]
+    assert (at % INSTRUCTION, 0 <= at < monitor.labels["areas"]) == (0, True)
+
+
+def test_the_image_is_small(monitor: Monitor) -> None:
+    assert monitor.labels["areas"] <= 8192
+
+
+def test_the_image_has_an_area_for_every_vcpu(monitor: Monitor) -> None:
+    labels = monitor.labels
+    assert labels["areas"] + labels["area_count"] * labels["area_size"] == labels["monitor_end"] == len(monitor.image)
+
+
+def test_areas_are_aligned_for_their_fields(monitor: Monitor) -> None:
+    assert (monitor.labels["areas"] % 16, monitor.labels["area_size"] % 16) == (0, 0)
+
+
+def test_the_stack_is_aligned(monitor: Monitor) -> None:
+    assert monitor.labels["area_stack_top"] % 16 == 0
+
+
+def test_its_region_holds_the_image_in_whole_pages(monitor: Monitor) -> None:
+    assert monitor.region % 0x10000 == 0
+    assert len(monitor.image) <= monitor.region
+
+
+def test_nothing_in_it_has_to_be_relocated(elf: Path) -> None:
+    said = subprocess.run(["aarch64-linux-gnu-readelf", "-r", elf], capture_output=True, text=True, check=True)
+    assert "no relocations" in said.stdout
+
+
+# ------------------------------------------------------------------------------- assembling
+
+
+def test_what_comes_is_loaded(monitor: Monitor) -> None:
+    assert Monitor.load() == monitor
+
+
+def test_a_mistake_in_the_source_is_quoted(tmp_path: Path) -> None:
+    source = tmp_path / "bad.S"
+    source.write_text("frobnicate x0\n")
+    with pytest.raises(AssemblyError, match="frobnicate"):
+        assemble(source, tmp_path / "bad.elf")
+
+
+def test_a_mistake_leaves_no_file(tmp_path: Path) -> None:
+    source = tmp_path / "bad.S"
+    source.write_text("frobnicate x0\n")
+    with pytest.raises(AssemblyError):
+        assemble(source, tmp_path / "out" / "bad.elf")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_without_an_assembler_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(HostError) as caught:
+        Monitor.load()
+    assert "binutils-aarch64-linux-gnu" in str(caught.value)
+
+
+def test_a_monitor_is_assembled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = Monitor.load()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Monitor.load() == first
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF", b"no ELF at all", b"\x7fELF" + bytes(100)])
+def test_a_damaged_file_is_told_from_a_monitor(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "monitor.elf"
+    path.write_bytes(content)
+    with pytest.raises(HilAgentError, match=r"monitor\.elf"):
+        Monitor.from_elf(path)
