@@ -12,6 +12,7 @@ from time import perf_counter
 from bench.boot import on_plain_qemu
 from bench.result import Comparison, Result
 from hil_agent.api import prepare
+from hil_agent.errors import GuestError
 
 _COMMAND = (str(Path(sys.executable).with_name("hil-agent")), "demo", "--hold", "0", "--json")
 _PHASES = ("suspend_s", "held_s", "resume_s")
@@ -28,9 +29,15 @@ def measure(runs: int) -> list[Result]:
 
 
 def _demo() -> tuple[float, float]:
-    """Seconds of the whole command, and of what the guest did in it after its boot."""
+    """Seconds of the whole command, and of what the guest did in it after its boot.
+
+    Raises:
+        GuestError: the demo failed.
+    """
     began = perf_counter()
-    done = subprocess.run(_COMMAND, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    done = subprocess.run(_COMMAND, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     whole = perf_counter() - began
+    if done.returncode:
+        raise GuestError(f"{' '.join(_COMMAND)} failed: {done.stderr.strip()}")
     proof = json.loads(done.stdout)
     return whole, sum(proof[phase] for phase in _PHASES)

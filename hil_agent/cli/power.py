@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from hil_agent.cli.number import Number
-from hil_agent.cli.output import json_option, print_json
+from hil_agent.cli.output import json_option, print_json, print_table
 from hil_agent.errors import StateError, UsageError
 from hil_agent.session.client import DEFAULT_SUSPEND, Session
 from hil_agent.session.documents import Context
@@ -70,6 +70,25 @@ def show(*, name: str, as_json: bool) -> None:
     if found is None and not as_json:
         raise StateError(f"{name} has no resume context: it is not suspended")
     _print_context(name, found, as_json=as_json)
+
+
+@context.command
+@click.argument("name")
+@click.option(
+    "--changed", is_flag=True, help="Only those that were others after the resume, before and after."
+)
+@json_option
+def registers(*, name: str, changed: bool, as_json: bool) -> None:
+    """Show every register of session NAME as it was when its guest last suspended."""
+    found = Session.find(name).registers()
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    elif changed:
+        rows = [(cpu, *item) for cpu, items in found.changed.items() for item in items.items()]
+        print_table(["vCPU", "register", "at suspend", "at entry"], [(cpu, reg, *v) for cpu, reg, v in rows])
+    else:
+        rows_ = [(cpu, *item) for cpu, items in found.suspended.items() for item in items.items()]
+        print_table(["vCPU", "register", "at suspend"], rows_)
 
 
 @context.command("set")

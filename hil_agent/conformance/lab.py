@@ -25,6 +25,7 @@ from hil_agent.conformance.observation import (
 from hil_agent.conformance.probe import EL1H_MASKED, LANDINGS, Arrival, Probe, Record
 from hil_agent.conformance.target import Target
 from hil_agent.errors import GuestError
+from hil_agent.psci import Conduit
 from hil_agent.psci.functions import MASK32
 
 FLAGS = 0xA000_0000
@@ -78,6 +79,11 @@ class Lab:
         return self._target.gic_version
 
     @property
+    def conduit(self) -> Conduit:
+        """The instruction that the guest is told to call with."""
+        return self._target.conduit
+
+    @property
     def wake(self) -> frozenset[WakeSource]:
         """What ends a suspend of the system."""
         return self._target.wake
@@ -115,7 +121,7 @@ class Lab:
         """Has the calling vCPU make a call when the probe is told to go; returns where it will be made."""
         args = [self.resolve(argument) for argument in call.args]
         registers = [call.function_id, *args, *[0] * (3 - len(args))]
-        conduit = call.conduit or self._target.conduit
+        conduit = call.conduit or self.conduit
         return self.probe.prepare_call(call.cpu, registers, conduit, call.immediate, EL1H_MASKED | FLAGS)
 
     def call(self, call: Call) -> Observation:

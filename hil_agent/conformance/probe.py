@@ -89,6 +89,11 @@ class Probe:
         labels: addresses of its global labels, as `read_labels` finds them.
         mpidrs: affinity of each vCPU, by index.
 
+    Attributes:
+        mpidrs: as given.
+        table: address of a page for a translation table.
+        ticks_per_s: frequency of CNTVCT_EL0.
+
     Raises, from every method that gets an answer:
         TargetTimeout: there was none in time, or the console has ended.
         ProtocolError: it was none of the probe's.
@@ -101,7 +106,7 @@ class Probe:
         self._labels = labels
         self._received = b""
         self._owner = 0
-        self._ticks_per_s = 0
+        self.ticks_per_s = 0
 
     def wait_banner(self) -> None:
         """Waits for what the probe says first, after a boot or a reset."""
@@ -114,7 +119,7 @@ class Probe:
         self._owner = 0
         if self.arrival(0, 0.0) is None:
             raise ProtocolError("the probe runs, and says that it was not entered")
-        self._ticks_per_s = self.read_system_register("CNTFRQ_EL0")
+        self.ticks_per_s = self.read_system_register("CNTFRQ_EL0")
 
     @property
     def owner(self) -> int:
@@ -173,7 +178,7 @@ class Probe:
 
     def ask(self, cpu: int, timeout_s: float) -> None:
         """Asks how a vCPU has come back, without waiting for the answer, see `arrival`."""
-        self._send("r", self._area(cpu), _BRIEF, int(timeout_s * self._ticks_per_s))
+        self._send("r", self._area(cpu), _BRIEF, int(timeout_s * self.ticks_per_s))
 
     def answer(self, timeout_s: float = _GRACE_S) -> Record | None:
         """What `ask` has asked for."""
@@ -214,13 +219,16 @@ class Probe:
         """Sets a system register of EL1, 64 bits."""
         self.execute(self._owner if cpu is None else cpu, write_register(name), value)
 
-    def read_memory(self, address: int, width: int = 64) -> int:
-        """Memory, or a register of a device, 32 or 64 bits."""
-        return self.execute(self._owner, LOAD32 if width == _WORD else LOAD64, x1=address)
+    def read_memory(self, address: int, width: int = 64, cpu: int | None = None) -> int:
+        """Memory, or a register of a device, 32 or 64 bits, as a vCPU sees it."""
+        return self.execute(
+            self._owner if cpu is None else cpu, LOAD32 if width == _WORD else LOAD64, x1=address
+        )
 
-    def write_memory(self, address: int, value: int, width: int = 64) -> None:
+    def write_memory(self, address: int, value: int, width: int = 64, cpu: int | None = None) -> None:
         """Sets memory, or a register of a device, 32 or 64 bits."""
-        self.execute(self._owner, STORE32 if width == _WORD else STORE64, value, address)
+        instruction = STORE32 if width == _WORD else STORE64
+        self.execute(self._owner if cpu is None else cpu, instruction, value, address)
 
     # ------------------------------------------------------------------------------------- within
 

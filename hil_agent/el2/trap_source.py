@@ -31,6 +31,9 @@ _EC_SMC64 = 0x17
 _EL_MASK = 0xC
 _EL2 = 0x8
 
+_GENERAL = tuple(f"x{number}" for number in range(31))
+_NOT_THE_GUESTS = ("_EL2", "_EL3")
+
 _PSTATE_MASK = 0x3DF  # DAIF and mode
 _EL0T, _EL1T = 0x0, 0x4
 _VECTOR_SP_EL0, _VECTOR_SP_EL1, _VECTOR_LOWER_EL = 0x000, 0x200, 0x400
@@ -274,8 +277,8 @@ class El2TrapSource:
 
     def restore(self, trap: Trap) -> None:
         """Puts a caller's general registers back, PC among them, after steps that used them."""
-        names = [f"x{number}" for number in range(31)] + ["pc"]
-        self._client.write_registers({name: trap.registers[name] for name in names}, self._threads[trap.cpu])
+        values = {name: trap.registers[name] for name in (*_GENERAL, "pc")}
+        self._client.write_registers(values, self._threads[trap.cpu])
 
     def power_on(self, caller: int, cpu: int, mpidr: int) -> int:
         """Has the firmware below EL2 power on ``cpu``, which will trap at its entry.
@@ -294,6 +297,22 @@ class El2TrapSource:
         Stepped, so that it is off when this returns: it will not stop anywhere after.
         """
         self._step(cpu, self._firmware_call(_CPU_OFF))
+
+    def guest_registers(self, cpu: int, trap: Trap | None = None) -> dict[str, int]:
+        """All that the stub tells of a vCPU's registers, as its guest has them.
+
+        Args:
+            cpu: the vCPU.
+            trap: where it waits in the monitor, with its general registers as the guest left them; None if it
+                is in the guest.
+        """
+        every = self._client.read_all_registers(self._threads[cpu])
+        registers = {name: value for name, value in every.items() if not name.endswith(_NOT_THE_GUESTS)}
+        if trap is not None:
+            registers |= {name: trap.registers[name] for name in _GENERAL}
+            own = {"pc": "ELR_EL2", "cpsr": "SPSR_EL2", "sp": "SP_EL1"}
+            registers |= {name: every[source] for name, source in own.items() if source in every}
+        return registers
 
     def inject_undefined(self, trap: Trap, esr: int) -> None:
         """Has a caller take a synchronous exception to EL1 (Arm ARM, AArch64.TakeException) with ``esr``."""

@@ -7,6 +7,7 @@ do is worked around where the protocol has an older way (``G`` for ``P``, ``M`` 
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from hil_agent.rsp.packet import Control
 from hil_agent.rsp.registers import Registers, decode_value, encode_value
 from hil_agent.rsp.reply import (
     RefusedError,
+    UnavailableError,
     UnsupportedError,
     check_answered,
     check_done,
@@ -227,6 +229,18 @@ class Client:
         """The registers that come in one go (``g``): of AArch64 the core ones, at least."""
         self._select(thread)
         return Registers(self.description, check_answered(self._ask(b"g"), "reading all registers"))
+
+    def read_all_registers(self, thread: ThreadId | None = None) -> dict[str, int]:
+        """Every register that the stub describes and has a value for, by name."""
+        core = self.read_registers(thread)
+        values = {name: core[name] for name in core}
+        if self.features.single_registers:
+            rest = [each for name, each in self.description.registers.items() if name not in values]
+            replies = self.exchange(*(b"p%x" % register.number for register in rest))
+            for register, reply in zip(rest, replies, strict=True):
+                with contextlib.suppress(ProtocolError, UnavailableError):  # described, but not there
+                    values[register.name] = decode_value(register, reply)
+        return values
 
     def read_register(self, name: str, thread: ThreadId | None = None) -> int:
         """One register, also such as ``g`` does not carry.

@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _failed(folder: SessionFolder, owner: socket.socket, error: HilAgentError) -> int:
-    """Leaves the folder to whoever boots the session, who has it to read in; to nobody if that one is gone."""
+    """Leaves the folder to whoever boots the session, to read in; removes it if nobody does any more."""
     if not _tell(owner, {"error": encode_error(error)}):
         folder.remove()
     return error.exit_status

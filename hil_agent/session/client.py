@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from hil_agent.errors import FileError, LinkError, ProtocolError
-from hil_agent.session.documents import Context, Status, TraceRecord
+from hil_agent.session.documents import Context, Status, SuspendRegisters, TraceRecord
 from hil_agent.session.folder import SessionFolder
 from hil_agent.session.protocol import PROTOCOL, Json, decode, decode_error, encode
 from hil_agent.session.state import State
@@ -235,6 +235,10 @@ class Session:
     def context(self) -> Context | None:
         """The resume context; None if the guest is not suspended."""
         return self.status().context
+
+    def registers(self) -> SuspendRegisters:
+        """Every register that the stub offers at the last suspend, and what had changed after its resume."""
+        return SuspendRegisters.model_validate(self._ask("registers"))
 
     def clear_context(self) -> None:
         """Drops the resume context: the next resume returns from the call instead.

@@ -75,3 +75,14 @@ class TraceRecord(_Document):
     value: str | None
     handling_us: float
     fault: str | None
+
+
+class SuspendRegisters(_Document):
+    """Registers over a suspend: by vCPU and name, in hexadecimal.
+
+    ``suspended`` holds them as they were when the guest suspended; ``changed`` the values before and after
+    of those that were others at the entry point.
+    """
+
+    suspended: dict[int, dict[str, str]]
+    changed: dict[int, dict[str, tuple[str, str]]]

@@ -89,6 +89,8 @@ class Executor:
     Attributes:
         vpsci: as given.
         ended: the guest has switched itself off or is lost, and the machine must not go on.
+        captured: every register of each vCPU that was not off when the guest last suspended, by vCPU.
+        changed: those of them that were others when it had resumed, before and after.
         held: the host holds the guest, and the machine must not go on until it is resumed.
         wake_at: when a fault resumes the suspended guest, on the monotonic clock; None if none does.
     """
@@ -107,6 +109,8 @@ class Executor:
         self.vpsci = vpsci
         self.ended = self.held = False
         self.wake_at: float | None = None
+        self.captured: dict[int, dict[str, int]] = {}
+        self.changed: dict[int, dict[str, tuple[int, int]]] = {}
         self._client = client
         self._source = source
         self._ask = answer
@@ -191,6 +195,7 @@ class Executor:
         """
         self.vpsci.suspend_by_host()
         self.held = True
+        self.captured = self._registers()
         self.tell(Suspended(None))
 
     def reset(self) -> None:
@@ -300,6 +305,7 @@ class Executor:
 
     def _suspend(self, visit: _Visit, context: ResumeContext) -> Writes:
         self._parked = visit.trap
+        self.captured = self._registers()
         if visit.wake_after_us is not None:
             self.wake_at = time.monotonic() + visit.wake_after_us / 1e6
         self.tell(Suspended(context))
@@ -326,6 +332,15 @@ class Executor:
             self._client.write_registers(self._source.leave(parked, answer.values))
         self._resumed(cause)
 
+    def _registers(self) -> dict[int, dict[str, int]]:
+        """Every register of each vCPU that is not off; of the one that suspends as its guest left them."""
+        parked = self._parked
+        return {
+            cpu: self._source.guest_registers(cpu, parked if parked and parked.cpu == cpu else None)
+            for cpu, power in enumerate(self.vpsci.powers)
+            if power is not PowerState.OFF
+        }
+
     def _unpark(self) -> Trap:
         if self._parked is None:
             raise InternalError("the guest is suspended by a call, but no vCPU is parked")
@@ -334,8 +349,13 @@ class Executor:
 
     def _resumed(self, cause: str) -> None:
         context = self.vpsci.context
-        self.vpsci.resumed()
         self._parked = self.wake_at = None
+        self.changed = {
+            cpu: {name: (before[name], now) for name, now in after.items() if before.get(name, now) != now}
+            for cpu, after in self._registers().items()
+            if (before := self.captured.get(cpu)) is not None
+        }
+        self.vpsci.resumed()
         self.held = False
         self.tell(Resumed(context, cause))
 

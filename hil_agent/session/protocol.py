@@ -50,7 +50,7 @@ def decode(line: bytes) -> dict[str, Json]:
     """
     try:
         message = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"no JSON on the control socket: {error}") from error
     if not isinstance(message, dict):
         raise ProtocolError("a message on the control socket must be a JSON object")

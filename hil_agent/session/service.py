@@ -67,6 +67,7 @@ class Service:
             "settle": self.settle,
             "suspend_by_host": self.suspend_by_host,
             "resume": self.resume,
+            "registers": self.registers,
             "set_context": self.set_context,
             "clear_context": self.clear_context,
             "trace": self.trace,
@@ -198,6 +199,20 @@ class Service:
             raise UsageError(f"{answer!r} is no return code", hint=", ".join(ReturnCode.__members__))
         code = ReturnCode[answer]
         self._with_target_stopped(lambda: self._executor.resume_as_is(code))
+
+    def registers(self) -> Json:
+        """Every register at the last suspend, and what had changed after its resume; by vCPU."""
+        executor = self._executor
+        return {
+            "suspended": {
+                str(cpu): {name: f"{value:#x}" for name, value in registers.items()}
+                for cpu, registers in executor.captured.items()
+            },
+            "changed": {
+                str(cpu): {name: [f"{before:#x}", f"{after:#x}"] for name, (before, after) in changes.items()}
+                for cpu, changes in executor.changed.items()
+            },
+        }
 
     def set_context(self, *, entry_point: int | None = None, context_id: int | None = None) -> None:
         """Changes what the next resume will use."""

@@ -74,6 +74,12 @@ def test_memory_is_as_asked_for(boot: Boot) -> None:
     assert 900 << 10 < total_kib < 1 << 20
 
 
+def test_the_guest_is_not_told_of_the_flash_that_holds_the_monitor(boot: Boot) -> None:
+    # Linux would probe it with CFI commands, and while it answers them it holds no code.
+    find = "for each in $(find /proc/device-tree -name 'flash@*'); do cat $each/status 2>/dev/null || echo okay; done"
+    assert "okay" not in boot().exec(find).text
+
+
 def test_the_command_line_is_added_to_the_guests_own(boot: Boot) -> None:
     words = boot(append="quiet hil.word=42").exec("cat /proc/cmdline").text.split()
     assert (words[0], words[-1]) == ("console=ttyAMA0", "hil.word=42")
