@@ -38,7 +38,7 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--json", "json_file", type=_FILE, help="Also write the results to FILE, as JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown, for docs/benchmarks.md.")
 def main(*, quick: bool, json_file: Path | None, as_markdown: bool) -> None:
-    """Measure hil_agent against what it is built on; about three minutes."""
+    """Measure hil_agent against what it is built on; about two minutes."""
     machine = describe()
     results = _measure(_QUICK if quick else _FULL)
     if json_file is not None:

@@ -59,7 +59,7 @@ class TrapLoop:
     @property
     def trap(self) -> int:
         """Address of the instruction in the EL2 monitor that every call stops at."""
-        return self.code + self.monitor.labels["trap_hvc"]
+        return self.code + self.monitor.labels["trap"]
 
     @property
     def stub(self) -> Path:

@@ -21,7 +21,10 @@ _TAIL = 6000
 @pytest.fixture(scope="session", autouse=True)
 def runtime_base() -> Iterator[Path]:
     """The sessions of this test run live here. Short, as unix sockets are limited to 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="hil-", dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:  # noqa: S108
+    with (
+        tempfile.TemporaryDirectory(prefix="hil-", dir="/tmp") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setenv("XDG_RUNTIME_DIR", folder)
         yield Path(folder)
 
@@ -33,7 +36,7 @@ class Boot:
         self._stack = ExitStack()
         self.sessions: list[Session] = []
 
-    def __call__(self, board: str = "qemu-virt", **options: Any) -> Session:
+    def __call__(self, board: str = "qemu-virt", **options: Any) -> Session:  # noqa: ANN401 - those of hil_agent.boot
         session = self._stack.enter_context(hil_agent.boot(board, **options))
         self.sessions.append(session)
         return session

@@ -45,7 +45,7 @@ area_cpacr:     .space 8
         .balign 16
 area_v:         .space 32 * 16
 area_arrived:   .space 8
-area_ticket:    .space 8        /* what is prepared is executed when the gate shows this number; 0: nothing is */
+area_ticket:    .space 8        /* what is prepared is executed once the gate shows this number; 0: nothing is */
 area_request:   .space 6 * 8
 area_slot:      .space 8        /* an instruction of the host's, then a branch to `returned` */
 area_end:
@@ -192,7 +192,7 @@ idle:
         cbz     x0, 1f
         ldr     x1, [x20, #(gate - shared)]
         cmp     x0, x1
-        b.eq    execute
+        b.ls    execute
 1:      ldr     x0, [x20, #(owner - shared)]
         cmp     x0, x19
         b.ne    idle

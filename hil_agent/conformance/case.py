@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from hil_agent.conformance.function_ids import name_of
-from hil_agent.conformance.observation import Answer, Expected, Observation, expect
+from hil_agent.conformance.observation import Expected, Observation
 from hil_agent.psci import Conduit
 
 if TYPE_CHECKING:
@@ -109,22 +109,43 @@ class Scenario:
 
 
 def ask(
+    name: str, call: Call, expected: Expected, *, source: str, on: Sequence[int] = (), last: bool = False
+) -> Scenario:
+    """A call that is expected to come back."""
+    return scenario(name, call, expected, lambda lab: lab.call(call), source=source, on=on, last=last)
+
+
+def scenario(
     name: str,
     call: Call,
-    spec: Answer | tuple[Answer, ...],
+    expected: Expected,
+    observe: Callable[[Lab], Observation],
     *,
     source: str,
     on: Sequence[int] = (),
     last: bool = False,
-    **by_profile: Answer | tuple[Answer, ...],
+    skip: Callable[[Lab], str | None] = lambda _: None,
+    what: str = "",
 ) -> Scenario:
-    """A call that is expected to come back."""
-    case = Case(name, str(call), expect(spec, **by_profile), source)
+    """A single case.
+
+    Args:
+        name: of the case.
+        call: the call that it is about.
+        expected: what is right.
+        observe: makes the call, and tells what came of it.
+        source: who says what is right.
+        on: vCPUs that are on before.
+        last: see `Scenario`.
+        skip: likewise.
+        what: words to add to the call.
+    """
     named = [arg.cpu for arg in call.args if isinstance(arg, Mpidr)]
     return Scenario(
-        cases=(case,),
-        run=lambda lab: {name: lab.call(call)},
+        cases=(Case(name, f"{call}{what}", expected, source),),
+        run=lambda lab: {name: observe(lab)},
         on=frozenset(on),
         cpus=1 + max((call.cpu, *on, *named)),
         last=last,
+        skip=skip,
     )

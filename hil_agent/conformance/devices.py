@@ -59,7 +59,7 @@ def timer(lab: Lab, seconds: float, cpu: int = 0) -> Iterator[None]:
 
 def timer_is_pending(lab: Lab, cpu: int = 0) -> bool:
     """Whether the GIC holds the timer's interrupt pending."""
-    frame = _GICD if lab.gic_version == 2 else _redistributor(lab.probe, cpu) + _SGI_FRAME  # noqa: PLR2004
+    frame = _GICD if lab.gic_version == 2 else _redistributor(cpu) + _SGI_FRAME  # noqa: PLR2004
     return bool(lab.probe.read_memory(frame + _ISPENDR0, 32, cpu) & _TIMER)
 
 
@@ -82,7 +82,7 @@ def _enable_gicv2(probe: Probe, cpu: int) -> None:
 
 
 def _enable_gicv3(probe: Probe, cpu: int) -> None:
-    redistributor = _redistributor(probe, cpu)
+    redistributor = _redistributor(cpu)
     probe.write_memory(_GICD + _GICD_CTLR, _ARE_GROUP1, 32, cpu)
     probe.write_memory(redistributor + _GICR_WAKER, 0, 32, cpu)
     probe.write_memory(redistributor + _SGI_FRAME + _IGROUPR0, _TIMER, 32, cpu)
@@ -92,5 +92,5 @@ def _enable_gicv3(probe: Probe, cpu: int) -> None:
     probe.write_system_register("ICC_IGRPEN1_EL1", _ENABLE, cpu)
 
 
-def _redistributor(probe: Probe, cpu: int) -> int:
+def _redistributor(cpu: int) -> int:
     return _GICR + _GICR_SIZE * cpu

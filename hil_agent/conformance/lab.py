@@ -32,9 +32,9 @@ FLAGS = 0xA000_0000
 """PSTATE.N and C set, Z and V clear: what calls are made with, to see whether they are kept."""
 
 _ANSWER_S = 2.0
-_AT_ONCE_S = 0.1
-_START_S = 1.0
-_RESET_S = 10.0
+_AT_ONCE_S = 0.05
+_START_S = 0.5
+_RESET_S = 5.0
 _OFF = 1
 _PATIENCE = 200
 
@@ -140,7 +140,7 @@ class Lab:
         came = self.call(call)
         if came != Returns(0):
             return came
-        return SILENCE if self._started is None else self._entered(call, self._started)
+        return SILENCE if self._started is None else self.entered(call, self._started)
 
     def power_on(self, cpu: int) -> None:
         """Starts a vCPU at an entry point of its own.
@@ -155,9 +155,9 @@ class Lab:
             self.give_up()
             raise GuestError(f"vCPU {cpu} cannot be started: {call}: {came}")
 
-    def power_off(self, cpu: int) -> Observation:
-        """Has a vCPU, which does not have the console, make the call CPU_OFF."""
-        call = Call(Id.CPU_OFF, cpu=cpu)
+    def power_off(self, cpu: int, function_id: int = Id.CPU_OFF) -> Observation:
+        """Has a vCPU, which does not have the console, make the call CPU_OFF, or another that is to end it."""
+        call = Call(function_id, cpu=cpu)
         at = self.prepare(call)
         self.probe.go()
         for _ in range(_PATIENCE):
@@ -210,7 +210,21 @@ class Lab:
                 record = self.probe.record(call.cpu)
                 return Takes(record.esr, record.elr - at)
             case Arrival.ENTERED:
-                return self._entered(call, record)
+                return self.entered(call, record)
+
+    def arrived(self, cpu: int) -> Record | None:
+        """How a vCPU that was just started has come to the probe."""
+        record = self.probe.arrival(cpu, _START_S)
+        self._on.add(cpu)
+        if record is None:
+            self.give_up()
+        return record
+
+    def entered(self, call: Call, record: Record) -> Enters:
+        """A vCPU's arrival at an entry point, as what has come of ``call``."""
+        landings = [arg.number for arg in call.args if isinstance(arg, Landing)]
+        there = record.pc in map(self.probe.landing, landings)
+        return Enters(record.x[0], None if there else record.pc)
 
     # ------------------------------------------------------------------------------------- within
 
@@ -232,15 +246,7 @@ class Lab:
         """Takes note of the vCPU that a call has started, and of how it was entered."""
         target = self.resolve(call.args[0]) & _AFFINITY_01
         cpu = next(index for index, mpidr in enumerate(self.probe.mpidrs) if mpidr & _AFFINITY_01 == target)
-        self._on.add(cpu)
-        self._started = self.probe.arrival(cpu, _START_S)
-        if self._started is None:
-            self.give_up()
-
-    def _entered(self, call: Call, record: Record) -> Enters:
-        landings = [arg.number for arg in call.args if isinstance(arg, Landing)]
-        there = record.pc in map(self.probe.landing, landings)
-        return Enters(record.x[0], None if there else record.pc)
+        self._started = self.arrived(cpu)
 
 
 def _changed(record: Record) -> tuple[str, ...]:

@@ -92,6 +92,7 @@ class Probe:
     Attributes:
         mpidrs: as given.
         table: address of a page for a translation table.
+        vectors: address of the probe's exception vectors.
         ticks_per_s: frequency of CNTVCT_EL0.
 
     Raises, from every method that gets an answer:
@@ -102,6 +103,7 @@ class Probe:
     def __init__(self, stream: socket.socket, labels: Mapping[str, int], mpidrs: Sequence[int]) -> None:
         self.mpidrs = tuple(mpidrs)
         self.table = labels["table"]
+        self.vectors = labels["vectors"]
         self._stream = stream
         self._labels = labels
         self._received = b""
@@ -264,8 +266,8 @@ class Probe:
     def _arrival(self, where: int) -> tuple[Arrival, int]:
         if where == self._labels["returned"]:
             return Arrival.RETURNED, where
-        if 0 <= where - self._labels["vectors"] < _VECTORS_SIZE:
-            return Arrival.EXCEPTION, where - self._labels["vectors"]
+        if 0 <= where - self.vectors < _VECTORS_SIZE:
+            return Arrival.EXCEPTION, where - self.vectors
         return Arrival.ENTERED, where
 
     def _line(self, timeout_s: float) -> bytes:

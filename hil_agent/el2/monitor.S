@@ -1,10 +1,11 @@
 /*
  * The EL2 monitor: what runs at EL2 while a guest runs at EL1.
  *
- * It decides nothing. An HVC or SMC of the guest ends at a `trap_*` label, on
- * which the agent has a breakpoint; the agent answers over the debug stub and
- * sets PC to one of the routines below. Every global label is read by the
- * agent from the assembled ELF, so names here are an interface.
+ * It decides nothing. Whatever the agent must see ends at `trap`, on which it has
+ * its only breakpoint; there the condition flags tell what it is (the guest's own
+ * are in SPSR_EL2). The agent answers over the debug stub and sets PC to one of
+ * the routines below. Every global label is read by the agent from the assembled
+ * ELF, so names here are an interface.
  *
  * The code is position independent and writes nothing in itself: it is linked at
  * 0 and runs wherever it was loaded, also from ROM. MMU and caches stay off at
@@ -24,6 +25,23 @@
         .set    TICK_PPI, 26
         .set    INTID_SPECIAL, 1020    /* 1020..1023: no interrupt is pending */
 
+/* What a trap is: its condition flags, NZCV. */
+        .global kind_entry, kind_hvc, kind_smc, kind_immediate, kind_done, kind_wake, kind_unexpected
+        .set    kind_entry, 1           /* a vCPU has entered EL2 */
+        .set    kind_hvc, 2             /* a call; ELR_EL2 is behind the instruction */
+        .set    kind_smc, 3
+        .set    kind_immediate, 4       /* a call whose instruction has an immediate: see area_esr */
+        .set    kind_done, 5            /* what the agent asked for is done */
+        .set    kind_wake, 6            /* an interrupt ends the wait of a parked vCPU */
+        .set    kind_unexpected, 7
+
+        /* Changes no register. */
+        .macro  trap_as kind
+        cmp     xzr, xzr
+        ccmp    xzr, #0, #\kind, ne     /* not so: NZCV becomes the number */
+        b       trap
+        .endm
+
 /*
  * A vCPU's area. The agent reads and writes it through the debug stub.
  * Offsets, absolute symbols in the ELF.
@@ -41,10 +59,12 @@
         field   area_spsr, 8
         field   area_vector, 8          /* offset in the vector table that was taken */
         field   area_wake_intid, 8      /* what ended the last wait in `park` */
-        field   area_gic, 64            /* the guest's GIC state while parked */
-        field   area_stack, 48
+        field   area_distributor, 8     /* physical address of the GIC's distributor */
+        field   area_cpu_frame, 8       /* of this vCPU's redistributor (GICv3) or of the CPU interface (GICv2) */
+        field   area_gic, 64            /* the guest's GIC state while we wait */
+        field   area_stack, 160
         field   area_stack_top, 0
-        field   area_data, 384          /* operands of a program */
+        field   area_data, 320          /* operands of a program */
         field   area_program, 384       /* instructions of a program, ending in `ret` */
         .balign 4
         .global area_size
@@ -57,8 +77,8 @@
 /* -------------------------------------------------------------- entry */
 
 /*
- * Every vCPU's way in, at EL2: x0 = its area. Ends at trap_entry, from where
- * the agent sends it on.
+ * Every vCPU's way in, at EL2: x0 = its area. Ends in a trap, from where the
+ * agent sends it on.
  */
         .global entry
 entry:
@@ -183,31 +203,9 @@ entry:
         orr     x0, x0, #(3 << 24)      /* E2TB */
 11:     msr     mdcr_el2, x0
         isb
-        .global trap_entry
-trap_entry:
-        nop
-        b       .
+        trap_as kind_entry
 
-/* ------------------------------------------------- leaving for the guest */
-
-/* ELR_EL2, SPSR_EL2 and the guest's general registers are in place. */
-        .global return_to_guest
-return_to_guest:
-        eret
-
-/* CPU_SUSPEND as standby: until an interrupt is pending, masked or not; then the call returns. */
-        .global standby
-standby:
-        dsb     sy
-        wfi
-        eret
-
-/* The same, but the agent is told before the caller goes on. */
-        .global wait_for_interrupt
-wait_for_interrupt:
-        dsb     sy
-        wfi
-        b       trap_done
+/* --------------------------------------------- doing things for the agent */
 
 /*
  * x0 = microseconds of the guest's time to wait. From wait_at_most a pending
@@ -229,25 +227,23 @@ wait_at_most:
 2:      isb
         mrs     x1, isr_el1
         tst     x1, x2
-        b.ne    trap_done
+        b.ne    done
         mrs     x1, cntpct_el0
         cmp     x1, x0
         b.lo    2b
-        b       trap_done
+        b       done
 
 /* Zeros the memory from x0 to x1, both multiples of 16. */
         .global scrub
 scrub:
         cmp     x0, x1
-        b.hs    trap_done
+        b.hs    done
         stp     xzr, xzr, [x0], #16
         b       scrub
 
-/* --------------------------------------------- doing things for the agent */
-
 /*
  * Runs the program that the agent wrote into the area: x0 = area.
- * In it x2 points at area_data, x3 is free. Ends at trap_done.
+ * In it x2 points at area_data, x3 is free. Ends in a trap.
  */
         .global run_program
 run_program:
@@ -269,33 +265,28 @@ run_program:
         add     x2, x0, #area_data
         blr     x1
         isb
-        .global trap_done
-trap_done:
-        nop
-        b       .
+done:
+        trap_as kind_done
 
 /* A call to the firmware below us (EL3, or what plays it): x0..x3 as SMCCC has them. */
         .global firmware_call
 firmware_call:
         smc     #0
-        b       trap_done
+        b       done
 
-/* ---------------------------------------------------------------- parking */
+/* ---------------------------------------------------------------- waiting */
 
 /*
- * A suspended vCPU waits here. The machine goes on: devices run, and interrupts
- * become pending. EL2's timer ticks, about 500 times a second, for a vCPU in WFI
- * takes notice of a PC written by a debugger only at its next interrupt.
+ * A vCPU that is suspended, or in a low-power state, waits here in WFI. The
+ * machine goes on: devices run, and interrupts become pending.
  *
- *   x0  area
- *   x1  distributor
- *   x2  this vCPU's redistributor (GICv3) or CPU interface (GICv2)
- *   x4  priority mask: 0xff lets the guest's own interrupts end the wait, 8 only the tick
- *   x5  PPIs (bits 0..31) that end the wait even if masked by x4
+ * Linux closes the GICv3 CPU interface and puts the redistributor to sleep
+ * before each of these (gic_cpu_pm_notifier, drivers/irqchip/irq-gic-v3.c), and
+ * leaves it to the firmware to see what wakes it; a bare-metal guest may never
+ * have opened them. So both are opened here, and closed again afterwards.
  *
- * Linux closes the CPU interface and puts the redistributor to sleep before it
- * suspends (drivers/irqchip/irq-gic-v3.c); a bare-metal guest may never have
- * opened them. So both are opened here, and put back by unpark_*.
+ * EL2's timer ticks, for a vCPU in WFI takes notice of a PC that a debugger has
+ * written only at its next interrupt.
  */
         .set    GICD_CTLR, 0x000
         .set    GIC_IGROUPR0, 0x080
@@ -309,7 +300,65 @@ firmware_call:
         .set    GICC_PMR, 0x004
         .set    GICC_HPPIR, 0x018
 
-        /* Saves what the tick needs changed in the private interrupts' registers at \frame. */
+        /*
+         * A suspended vCPU: until it is told otherwise.
+         *   x0  area
+         *   x3  tick: 2^x3 times a second
+         *   x4  priority mask: 0xff lets the guest's own interrupts end the wait, 8 only the tick
+         *   x5  PPIs (bits 0..31) that end the wait even if masked by x4
+         * What ends the wait is in area_wake_intid.
+         */
+        .macro  park version
+        .global park_gicv\version, unpark_gicv\version
+park_gicv\version:
+        bl      open_gicv\version
+        bl      wait_gicv\version
+        str     x7, [x0, #area_wake_intid]
+        trap_as kind_wake
+unpark_gicv\version:                    /* x0 = area; runs a program, too */
+        bl      close_gicv\version
+        b       run_program
+        .endm
+
+        /* Until any interrupt is pending, masked or not. From wait_for_interrupt the agent is told;
+         * from standby the caller goes on by itself, with all its registers. */
+        .macro  standby version
+        .global wait_for_interrupt_gicv\version, standby_gicv\version
+wait_for_interrupt_gicv\version:
+        bl      until_interrupt_gicv\version
+        b       done
+standby_gicv\version:
+        stp     x0, x1, [sp, #-16]!
+        stp     x2, x3, [sp, #-16]!
+        stp     x4, x5, [sp, #-16]!
+        stp     x6, x7, [sp, #-16]!
+        stp     x8, x9, [sp, #-16]!
+        stp     x10, x11, [sp, #-16]!
+        stp     x12, x13, [sp, #-16]!
+        stp     x14, x30, [sp, #-16]!
+        bl      until_interrupt_gicv\version
+        ldp     x14, x30, [sp], #16
+        ldp     x12, x13, [sp], #16
+        ldp     x10, x11, [sp], #16
+        ldp     x8, x9, [sp], #16
+        ldp     x6, x7, [sp], #16
+        ldp     x4, x5, [sp], #16
+        ldp     x2, x3, [sp], #16
+        ldp     x0, x1, [sp], #16
+        eret
+until_interrupt_gicv\version:
+        mov     x14, x30
+        mrs     x0, tpidr_el2
+        mov     x3, #0
+        mov     x4, #0xff
+        mov     x5, #0
+        bl      open_gicv\version
+        bl      wait_gicv\version
+        bl      close_gicv\version
+        ret     x14
+        .endm
+
+        /* Makes the tick the most important private interrupt at \frame; x8 becomes its bit. */
         .macro  tick_open frame
         ldr     w7, [\frame, #GIC_IGROUPR0]
         ldr     w8, [\frame, #GIC_ISENABLER0]
@@ -318,8 +367,8 @@ firmware_call:
         str     w9, [x0, #(area_gic + 8)]
         strb    wzr, [\frame, #(GIC_IPRIORITYR + TICK_PPI)]
         mov     w8, #(1 << TICK_PPI)
-        mrs     x3, cntfrq_el0
-        lsr     x3, x3, #9
+        mrs     x9, cntfrq_el0
+        lsr     x3, x9, x3
         .endm
 
         .macro  tick_close frame
@@ -334,7 +383,7 @@ firmware_call:
         strb    w9, [\frame, #(GIC_IPRIORITYR + TICK_PPI)]
         .endm
 
-        /* One wait. Goes to `wake` with the INTID in x7 if one of the PPIs in x5 ended it. */
+        /* One wait. Returns if one of the PPIs in x5 is pending, its INTID in x7. */
         .macro  tick_wait frame
         msr     cnthp_tval_el2, x3
         mov     x7, #1
@@ -350,11 +399,20 @@ firmware_call:
         ands    w7, w7, w5
         rbit    w7, w7
         clz     w7, w7
-        b.ne    wake
+        b.ne    92f
         .endm
 
-        .global park_gicv3
-park_gicv3:
+        /* Returns if x7 is a pending interrupt of the guest's: none is above the tick's own, late. */
+        .macro  return_if_pending
+        cmp     x7, #TICK_PPI
+        b.eq    91f
+        cmp     x7, #INTID_SPECIAL
+        b.lo    92f
+91:
+        .endm
+
+open_gicv3:
+        ldp     x1, x2, [x0, #area_distributor]
         add     x6, x2, #GICR_SGI_BASE
         ldr     w10, [x1, #GICD_CTLR]
         ldr     w11, [x2, #GICR_WAKER]
@@ -362,7 +420,6 @@ park_gicv3:
         mrs     x13, icc_igrpen1_el1
         stp     w10, w11, [x0, #(area_gic + 16)]
         stp     w12, w13, [x0, #(area_gic + 24)]
-        stp     x1, x2, [x0, #(area_gic + 32)]
         tick_open x6
         orr     w7, w7, w8
         str     w7, [x6, #GIC_IGROUPR0]
@@ -377,22 +434,21 @@ park_gicv3:
         mov     x7, #1
         msr     icc_igrpen1_el1, x7
         isb
-        adr     x10, 2f
-2:      tick_wait x6
-        cmp     x4, #0xff
-        b.ne    2b
-        mrs     x7, icc_hppir1_el1
-        cmp     x7, #INTID_SPECIAL
-        b.lo    wake
-        mrs     x7, icc_hppir0_el1
-        cmp     x7, #INTID_SPECIAL
-        b.lo    wake
-        b       2b
+        ret
 
-        /* x0 = area. The GIC as the guest left it; ends at trap_done. */
-        .global unpark_gicv3
-unpark_gicv3:
-        ldp     x1, x2, [x0, #(area_gic + 32)]
+wait_gicv3:
+1:      tick_wait x6
+        cmp     x4, #0xff
+        b.ne    1b
+        mrs     x7, icc_hppir1_el1
+        return_if_pending
+        mrs     x7, icc_hppir0_el1
+        return_if_pending
+        b       1b
+92:     ret
+
+close_gicv3:
+        ldp     x1, x2, [x0, #area_distributor]
         add     x6, x2, #GICR_SGI_BASE
         tick_close x6
         ldp     w10, w11, [x0, #(area_gic + 16)]
@@ -403,18 +459,17 @@ unpark_gicv3:
         str     w11, [x2, #GICR_WAKER]
         str     w10, [x1, #GICD_CTLR]
         dsb     sy
-        b       trap_done
+        ret
 
-        .global park_gicv2
-park_gicv2:
+open_gicv2:
+        ldp     x1, x2, [x0, #area_distributor]
         ldr     w10, [x1, #GICD_CTLR]
         ldr     w11, [x2, #GICC_CTLR]
         ldr     w12, [x2, #GICC_PMR]
         stp     w10, w11, [x0, #(area_gic + 16)]
         str     w12, [x0, #(area_gic + 24)]
-        stp     x1, x2, [x0, #(area_gic + 32)]
         tick_open x1
-        bic     w7, w7, w8              /* group 0, which is signalled in either security state's view */
+        bic     w7, w7, w8              /* group 0, which GICC_CTLR bit 0 enables whatever the security state */
         str     w7, [x1, #GIC_IGROUPR0]
         str     w8, [x1, #GIC_ISENABLER0]
         orr     w10, w10, #1
@@ -422,19 +477,20 @@ park_gicv2:
         orr     w11, w11, #1
         str     w4, [x2, #GICC_PMR]
         str     w11, [x2, #GICC_CTLR]
-        adr     x10, 2f
-2:      tick_wait x1
+        ret
+
+wait_gicv2:
+1:      tick_wait x1
         cmp     x4, #0xff
-        b.ne    2b
+        b.ne    1b
         ldr     w7, [x2, #GICC_HPPIR]
         and     w7, w7, #0x3ff
-        cmp     x7, #INTID_SPECIAL
-        b.lo    wake
-        b       2b
+        return_if_pending
+        b       1b
+92:     ret
 
-        .global unpark_gicv2
-unpark_gicv2:
-        ldp     x1, x2, [x0, #(area_gic + 32)]
+close_gicv2:
+        ldp     x1, x2, [x0, #area_distributor]
         tick_close x1
         ldp     w10, w11, [x0, #(area_gic + 16)]
         ldr     w12, [x0, #(area_gic + 24)]
@@ -442,17 +498,12 @@ unpark_gicv2:
         str     w12, [x2, #GICC_PMR]
         str     w10, [x1, #GICD_CTLR]
         dsb     sy
-        b       trap_done
+        ret
 
-        /* x7 = INTID; our own tick, late, is no wake. x10 = where to wait on. */
-wake:
-        cmp     x7, #TICK_PPI
-        b.eq    1f
-        str     x7, [x0, #area_wake_intid]
-        .global trap_wake
-trap_wake:
-        nop
-1:      br      x10
+        park    2
+        park    3
+        standby 2
+        standby 3
 
         .ltorg
 
@@ -460,7 +511,7 @@ trap_wake:
 
         /* From EL2 itself: a bug of ours, or memory that was overwritten. SP cannot be trusted. */
         .macro  from_el2 offset
-        .balign 0x80
+        .org    vectors + \offset
         mrs     x0, tpidr_el2
         add     sp, x0, #area_stack_top
         stp     x0, x1, [sp, #-16]!
@@ -469,7 +520,7 @@ trap_wake:
         .endm
 
         .macro  from_guest offset
-        .balign 0x80
+        .org    vectors + \offset
         stp     x0, x1, [sp, #-16]!
         mov     x1, #\offset
         b       unexpected
@@ -486,7 +537,7 @@ vectors:
         from_el2   0x300
         from_el2   0x380
 
-        .balign 0x80                    /* 0x400: synchronous, from AArch64 at a lower level */
+        .org    vectors + 0x400         /* synchronous, from AArch64 at a lower level */
         stp     x0, x1, [sp, #-16]!
         mrs     x0, esr_el2
         lsr     x1, x0, #26
@@ -495,10 +546,7 @@ vectors:
         tst     x0, #0xffff
         b.ne    call_with_immediate
         ldp     x0, x1, [sp], #16
-        .global trap_hvc
-trap_hvc:                               /* ELR_EL2: after the instruction */
-        nop
-        eret
+        trap_as kind_hvc
 1:      cmp     x1, #EC_SMC64
         mov     x1, #0x400
         b.ne    unexpected
@@ -508,10 +556,7 @@ trap_hvc:                               /* ELR_EL2: after the instruction */
         tst     x0, #0xffff
         b.ne    call_with_immediate
         ldp     x0, x1, [sp], #16
-        .global trap_smc
-trap_smc:
-        nop
-        eret
+        trap_as kind_smc
 
         from_guest 0x480
         from_guest 0x500
@@ -520,29 +565,37 @@ trap_smc:
         from_guest 0x680
         from_guest 0x700
         from_guest 0x780
-        .balign 0x80
 
 call_with_immediate:
-        str     x0, [sp, #(area_esr - area_stack_top + 16)]
+        mrs     x1, tpidr_el2
+        str     x0, [x1, #area_esr]
         ldp     x0, x1, [sp], #16
-        .global trap_immediate
-trap_immediate:
-        nop
-        eret
+        trap_as kind_immediate
 
-unexpected:
-        str     x1, [sp, #(area_vector - area_stack_top + 16)]
+unexpected:                             /* x1 = offset of the vector */
+        mrs     x0, tpidr_el2
+        str     x1, [x0, #area_vector]
         mrs     x1, esr_el2
-        str     x1, [sp, #(area_esr - area_stack_top + 16)]
+        str     x1, [x0, #area_esr]
         mrs     x1, elr_el2
-        str     x1, [sp, #(area_elr - area_stack_top + 16)]
+        str     x1, [x0, #area_elr]
         mrs     x1, far_el2
-        str     x1, [sp, #(area_far - area_stack_top + 16)]
+        str     x1, [x0, #area_far]
         mrs     x1, spsr_el2
-        str     x1, [sp, #(area_spsr - area_stack_top + 16)]
+        str     x1, [x0, #area_spsr]
         ldp     x0, x1, [sp], #16
-        .global trap_unexpected
-trap_unexpected:
+        trap_as kind_unexpected
+
+/* --------------------------------------------------------------- the trap */
+
+/*
+ * In a page of its own: QEMU runs code in a page with a breakpoint one
+ * instruction at a time (check_for_breakpoints, accel/tcg/cpu-exec.c).
+ */
+        .balign 4096
+        .global trap
+trap:
         nop
-1:      wfi
-        b       1b
+        .global return_to_guest
+return_to_guest:                        /* ELR_EL2, SPSR_EL2 and the general registers are the guest's */
+        eret

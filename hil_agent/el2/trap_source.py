@@ -30,6 +30,7 @@ _INSTRUCTION = 4
 _EC_SMC64 = 0x17
 _EL_MASK = 0xC
 _EL2 = 0x8
+_FLAGS_SHIFT = 28
 
 _GENERAL = tuple(f"x{number}" for number in range(31))
 _NOT_THE_GUESTS = ("_EL2", "_EL3")
@@ -40,6 +41,9 @@ _VECTOR_SP_EL0, _VECTOR_SP_EL1, _VECTOR_LOWER_EL = 0x000, 0x200, 0x400
 
 _CPU_OFF, _CPU_ON = 0x84000002, 0xC4000003
 
+_TICK = 10
+"""How often a parked vCPU listens for us: 2^10 times a second."""
+
 _ANY_PRIORITY = 0xFF
 _TICK_ONLY = 0x08
 _TIMER_PPIS = 1 << 27 | 1 << 30
@@ -47,23 +51,23 @@ _TIMER_PPIS = 1 << 27 | 1 << 30
 
 
 class TrapKind(Enum):
-    """Where in the monitor a vCPU waits for us: the label that it stopped at."""
+    """Why a vCPU waits for us: the label of that kind in the monitor."""
 
-    ENTRY = "trap_entry"
-    HVC = "trap_hvc"
-    SMC = "trap_smc"
-    IMMEDIATE = "trap_immediate"
-    DONE = "trap_done"
-    WAKE = "trap_wake"
-    UNEXPECTED = "trap_unexpected"
+    ENTRY = "kind_entry"
+    HVC = "kind_hvc"
+    SMC = "kind_smc"
+    IMMEDIATE = "kind_immediate"
+    DONE = "kind_done"
+    WAKE = "kind_wake"
+    UNEXPECTED = "kind_unexpected"
 
 
 @dataclass(frozen=True, slots=True)
 class Trap:
-    """A vCPU that waits at one of the monitor's labels.
+    """A vCPU that waits at the monitor's trap.
 
     Attributes:
-        kind: which one.
+        kind: why.
         cpu: index of the vCPU.
         registers: its general registers, for a call still those of the guest.
     """
@@ -101,7 +105,8 @@ class El2TrapSource:
         self._reserved = reserved
         self._labels = {name: code + offset for name, offset in monitor.labels.items()}
         self._offsets = monitor.labels
-        self._kinds = {self._labels[kind.value]: kind for kind in TrapKind}
+        self._kinds = {self._offsets[kind.value]: kind for kind in TrapKind}
+        self._trap = self._labels["trap"]
         self._threads: list[ThreadId] = client.threads()
         self._cpus = {thread: cpu for cpu, thread in enumerate(self._threads)}
         self._gic = gic
@@ -110,13 +115,13 @@ class El2TrapSource:
         self._wake_ppis = _TIMER_PPIS if WakeSource.TIMER in wake else 0
 
     def arm(self) -> None:
-        """Sets a breakpoint at every trap. They stay over resets of the machine."""
-        for address in self._kinds:
-            self._client.insert_breakpoint(BreakpointKind.HARDWARE, address, _INSTRUCTION)
+        """Sets the one breakpoint, which stays over resets of the machine."""
+        self._client.insert_breakpoint(BreakpointKind.HARDWARE, self._trap, _INSTRUCTION)
 
     def start(self) -> None:
         """Prepares a machine that was just reset: the monitor in memory, and vCPU 0's area in its x0."""
         self._client.write_memory(self._code, self._image, verify=True)
+        self._prepare_area(0)
         self._client.write_registers({"x0": self._area(0)}, self._threads[0])
 
     # ------------------------------------------------------------- recognising
@@ -125,14 +130,17 @@ class El2TrapSource:
         """The trap that a stop is; None if it is none of ours: an interrupt, a breakpoint of somebody else's.
 
         Breakpoints go by virtual address, so a guest that has mapped something at the monitor's
-        address can hit them: only EL2 counts.
+        address can hit ours: only EL2 counts.
         """
         cpu = self._cpus.get(stop.thread) if stop.thread else None
         if cpu is None:
             return None
         registers = self._client.read_registers()
-        kind = self._kinds.get(registers["pc"])
-        if kind is None or registers["cpsr"] & _EL_MASK != _EL2:
+        if registers["pc"] != self._trap:
+            return None
+        pstate = registers["cpsr"]
+        kind = self._kinds.get(pstate >> _FLAGS_SHIFT)
+        if kind is None or pstate & _EL_MASK != _EL2:
             return None
         return Trap(kind, cpu, registers)
 
@@ -159,33 +167,30 @@ class El2TrapSource:
 
     # ------------------------------------------------ register writes that send a vCPU on
 
-    def leave(
-        self, trap: Trap, values: tuple[int, ...], *, after_interrupt: bool = False
-    ) -> Mapping[str, int]:
-        """Lets a caller return, with x0, x1, ... set to ``values``; at once, or after the next interrupt."""
-        pc = self._labels["standby"] if after_interrupt else trap.registers["pc"] + _INSTRUCTION
-        return _arguments(values) | {"pc": pc}
+    def leave(self, values: tuple[int, ...], *, after_interrupt: bool = False) -> Mapping[str, int]:
+        """Lets the caller that stopped return, with x0, x1, ... set to ``values``; at once, or after the next interrupt."""
+        routine = f"standby_gicv{self._gic.version}" if after_interrupt else "return_to_guest"
+        return {**_arguments(values), "pc": self._labels[routine]}
 
     def wait_for_interrupt(self, at_most_us: int | None = None) -> Mapping[str, int]:
-        """Has the vCPU that stopped wait until an interrupt is pending; it ends at ``trap_done``.
+        """Has the vCPU that stopped wait until an interrupt is pending; that ends in a trap, done.
 
         Args:
             at_most_us: microseconds of the guest's time after which it ends without one.
         """
         if at_most_us is None:
-            return {"pc": self._labels["wait_for_interrupt"]}
+            return {"pc": self._labels[f"wait_for_interrupt_gicv{self._gic.version}"]}
         return {"x0": at_most_us, "pc": self._labels["wait_at_most"]}
 
     def delay(self, time_us: int) -> Mapping[str, int]:
-        """Has the vCPU that stopped wait for microseconds of the guest's time; it ends at ``trap_done``."""
+        """Has the vCPU that stopped wait for microseconds of the guest's time; that ends in a trap, done."""
         return {"x0": time_us, "pc": self._labels["delay"]}
 
     def park(self, cpu: int) -> Mapping[str, int]:
-        """Has a vCPU wait at EL2 for what may wake it, with the machine going on."""
+        """Has a suspended vCPU wait at EL2, with the machine going on; a trap tells what wakes it."""
         return {
             "x0": self._area(cpu),
-            "x1": self._gic.distributor,
-            "x2": self._gic.cpu_frame(cpu),
+            "x3": _TICK,
             "x4": self._priority_mask,
             "x5": self._wake_ppis,
             "pc": self._labels[f"park_gicv{self._gic.version}"],
@@ -194,7 +199,7 @@ class El2TrapSource:
     # ------------------------------------------------- steps that run one vCPU to its next trap
 
     def run(self, cpu: int, writes: Mapping[str, int], timeout_s: float = _TIMEOUT_S) -> Registers:
-        """Sends a vCPU to a routine of the monitor's that ends at ``trap_done``, and waits for it.
+        """Sends a vCPU to a routine of the monitor's, and waits until that is done.
 
         Args:
             cpu: the vCPU.
@@ -221,11 +226,11 @@ class El2TrapSource:
 
     def unpark(self, cpu: int) -> None:
         """Ends a vCPU's wait: its GIC state is again as the guest left it."""
-        self.run(cpu, {"x0": self._area(cpu), "pc": self._labels[f"unpark_gicv{self._gic.version}"]})
+        self._run_program(cpu, write_system_registers({}), unpark=True)
 
-    def write_system_registers(self, cpu: int, values: Mapping[str, int]) -> None:
-        """Sets system registers by name; clobbers the vCPU's general registers."""
-        self._run_program(cpu, write_system_registers(values))
+    def write_system_registers(self, cpu: int, values: Mapping[str, int], *, unpark: bool = False) -> None:
+        """Sets system registers by name, after its wait if it is parked; its general registers are lost."""
+        self._run_program(cpu, write_system_registers(values), unpark=unpark)
 
     def read_system_registers(self, cpu: int, names: tuple[str, ...]) -> dict[str, int]:
         """Reads system registers by name; clobbers the vCPU's general registers."""
@@ -236,14 +241,19 @@ class El2TrapSource:
             for index, name in enumerate(names)
         }
 
-    def enter(self, cpu: int, entry: EntryState) -> None:
+    def enter(self, cpu: int, entry: EntryState, *, unpark: bool = False) -> None:
         """Sends a vCPU to its entry point, and sees it there: stopped before its first instruction.
+
+        Args:
+            cpu: the vCPU.
+            entry: how it starts.
+            unpark: its wait is ended first.
 
         Raises:
             TargetError: it did not arrive there in that state.
         """
         leaving = {"ELR_EL2": entry.pc, "SPSR_EL2": entry.pstate}
-        self.write_system_registers(cpu, {**entry.system_registers, **leaving})
+        self.write_system_registers(cpu, {**entry.system_registers, **leaving}, unpark=unpark)
         if entry.vector_registers:
             self._client.write_registers(entry.vector_registers, self._threads[cpu])
         general = {"x0": entry.x0, **entry.general_registers}
@@ -288,6 +298,7 @@ class El2TrapSource:
         Returns:
             the firmware's return code, signed.
         """
+        self._prepare_area(cpu)
         writes = self._firmware_call(_CPU_ON, mpidr, self._labels["entry"], self._area(cpu))
         return _signed(self.run(caller, writes)["x0"])
 
@@ -333,11 +344,19 @@ class El2TrapSource:
             },
         )
         self.restore(trap)
-        self._client.write_registers({"pc": trap.registers["pc"] + _INSTRUCTION}, self._threads[trap.cpu])
+        self._client.write_registers({"pc": self._labels["return_to_guest"]}, self._threads[trap.cpu])
 
     # ------------------------------------------------------------------------- within
 
-    def _run_program(self, cpu: int, program: Program) -> None:
+    def _prepare_area(self, cpu: int) -> None:
+        """Tells the monitor where a vCPU's interrupt controller is."""
+        frames = (self._gic.distributor, self._gic.cpu_frame(cpu))
+        self._client.write_memory(
+            self._area(cpu) + self._offsets["area_distributor"],
+            b"".join(frame.to_bytes(8, "little") for frame in frames),
+        )
+
+    def _run_program(self, cpu: int, program: Program, *, unpark: bool = False) -> None:
         area = self._area(cpu)
         for name, content, room in (
             ("area_program", program.code, self._offsets["area_size"] - self._offsets["area_program"]),
@@ -348,7 +367,8 @@ class El2TrapSource:
                     f"a program for the EL2 monitor is too long: {len(content)} > {room} bytes"
                 )
             self._client.write_memory(area + self._offsets[name], content)
-        self.run(cpu, {"x0": area, "pc": self._labels["run_program"]})
+        routine = f"unpark_gicv{self._gic.version}" if unpark else "run_program"
+        self.run(cpu, {"x0": area, "pc": self._labels[routine]})
 
     def _step(self, cpu: int, writes: Mapping[str, int]) -> Registers:
         """One instruction of one vCPU, after register writes, PC among them."""

@@ -175,8 +175,12 @@ class Executor:
         if entry is None:
             self._return_to_caller(self.vpsci.profile.returning(ReturnCode.SUCCESS), cause)
             return
-        cpu = self._unpark().cpu
-        self._source.enter(cpu, self._source.with_endianness(entry, cpu))
+        cpu = self._suspended_vcpu().cpu
+        if entry.inherits_endianness:
+            self._source.unpark(cpu)
+            self._source.enter(cpu, self._source.with_endianness(entry, cpu))
+        else:
+            self._source.enter(cpu, entry, unpark=True)
         self._resumed(cause)
 
     def resume_as_is(self, code: ReturnCode) -> None:
@@ -263,7 +267,7 @@ class Executor:
                 case Return(values):
                     if visit.failure is not None:
                         values = (visit.failure, *values[1:])
-                    writes = source.leave(trap, values, after_interrupt=visit.after_interrupt)
+                    writes = source.leave(values, after_interrupt=visit.after_interrupt)
                 case Standby(timed):
                     if timed or visit.wake_after_us is not None:
                         yield source.wait_for_interrupt(visit.wake_after_us)
@@ -305,10 +309,10 @@ class Executor:
 
     def _suspend(self, visit: _Visit, context: ResumeContext) -> Writes:
         self._parked = visit.trap
-        self.captured = self._registers()
         if visit.wake_after_us is not None:
             self.wake_at = time.monotonic() + visit.wake_after_us / 1e6
         self.tell(Suspended(context))
+        self.captured = self._registers()
         return self._source.park(visit.trap.cpu)
 
     def _power_on(self, visit: _Visit, effect: PowerOn) -> None:
@@ -327,9 +331,10 @@ class Executor:
     def _return_to_caller(self, answer: Return, cause: str) -> None:
         """Lets a suspended guest go on without an entry point."""
         if self._parked is not None:
-            parked = self._unpark()
+            parked = self._suspended_vcpu()
+            self._source.unpark(parked.cpu)
             self._source.restore(parked)
-            self._client.write_registers(self._source.leave(parked, answer.values))
+            self._client.write_registers(self._source.leave(answer.values))
         self._resumed(cause)
 
     def _registers(self) -> dict[int, dict[str, int]]:
@@ -341,10 +346,9 @@ class Executor:
             if power is not PowerState.OFF
         }
 
-    def _unpark(self) -> Trap:
+    def _suspended_vcpu(self) -> Trap:
         if self._parked is None:
             raise InternalError("the guest is suspended by a call, but no vCPU is parked")
-        self._source.unpark(self._parked.cpu)
         return self._parked
 
     def _resumed(self, cause: str) -> None:

@@ -65,7 +65,7 @@ def nothing_left_by_module(runtime_base: Path) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_left(nothing_left_by_module: None, runtime_base: Path) -> Iterator[None]:
-    """Fails a test that leaves a process or a session's folder, other than those it shares with its module."""
+    """Fails a test that leaves a process or a folder, but for what was there before it."""
     yield from _nothing_left(runtime_base)
 
 
@@ -92,7 +92,7 @@ def linux() -> GuestImage:
 
 @pytest.fixture(scope="session")
 def assemble(tmp_path_factory: pytest.TempPathFactory) -> Assemble:
-    """Assembles one of our bare-metal guests for ``address``: a flat binary, or ELF. ``symbols`` are given to it."""
+    """Assembles a bare-metal guest for ``address``, with ``symbols`` defined: a flat binary, or ELF."""
     folder = tmp_path_factory.mktemp("guests")
 
     def run(*command: str) -> None:
@@ -110,7 +110,7 @@ def assemble(tmp_path_factory: pytest.TempPathFactory) -> Assemble:
     return assemble
 
 
-# -------------------------------------------------------------------------- what they say
+# ------------------------------------------------------------------------- suspend, resume
 
 
 @dataclass(frozen=True)
@@ -136,26 +136,25 @@ def _successes(session: Session) -> int:
     return int(session.exec("cat /sys/power/suspend_stats/success").text)
 
 
+def _cycle(session: Session) -> Cycle:
+    """Suspends a guest and resumes it by command."""
+    before, calls = _successes(session), len(session.trace())
+    session.exec("dmesg -c")
+    context = session.suspend()
+    session.resume()
+    command = session.settle()
+    assert command is not None
+    kernel_log = session.exec("dmesg").text
+    return Cycle(context, command, (before, _successes(session)), kernel_log, session.trace()[calls:])
+
+
 @pytest.fixture(scope="session")
 def cycle() -> Callable[[Session], Cycle]:
-    """Suspends and resumes a Linux guest, by command."""
+    """Suspends a Linux guest and resumes it by command."""
+    return _cycle
 
-    def cycle(session: Session) -> Cycle:
-        before, calls = _successes(session), len(session.trace())
-        session.exec("dmesg -c")
-        context = session.suspend()
-        session.resume()
-        command = session.settle()
-        assert command is not None
-        return Cycle(
-            context,
-            command,
-            (before, _successes(session)),
-            session.exec("dmesg").text,
-            session.trace()[calls:],
-        )
 
-    return cycle
+# ------------------------------------------------------------------------- command line
 
 
 @pytest.fixture(scope="session")

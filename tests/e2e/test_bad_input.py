@@ -1,4 +1,4 @@
-"""Whatever is wrong with a request: one message, the right exit status, no traceback, and nothing left behind."""
+"""Whatever is wrong: one message, the right exit status, no traceback, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -130,7 +130,9 @@ def test_a_board_file_is_refused_with_line_and_field(
     refused(hil_agent_command("boot", path), USAGE, f"{path}:{line}: ", field)
 
 
-@pytest.mark.parametrize("text", ["", "- a\n", "a: [", "a: &x 1\nb: *x\n", "\0", "!!python/object:os.system {}"])
+@pytest.mark.parametrize(
+    "text", ["", "- a\n", "a: [", "a: &x 1\nb: *x\n", "\0", "!!python/object:os.system {}"]
+)
 def test_a_board_file_that_is_no_yaml_mapping_is_refused(
     tmp_path: Path, hil_agent_command: CommandLine, text: str
 ) -> None:
@@ -157,7 +159,11 @@ def test_a_truncated_gzip_kernel_is_refused(
 
 
 def test_a_kernel_for_another_machine_is_named(hil_agent_command: CommandLine) -> None:
-    refused(hil_agent_command("boot", "qemu-virt", "--kernel", "/bin/true"), USAGE, "not for little-endian AArch64")
+    refused(
+        hil_agent_command("boot", "qemu-virt", "--kernel", "/bin/true"),
+        USAGE,
+        "not for little-endian AArch64",
+    )
 
 
 # ------------------------------------------------------------------------------------ host
@@ -190,7 +196,11 @@ def test_a_qemu_that_does_not_start_is_quoted(tmp_path: Path, hil_agent_command:
 
 
 def test_a_runtime_folder_that_cannot_be_made_is_named(hil_agent_command: CommandLine) -> None:
-    refused(hil_agent_command("boot", "qemu-virt", environment={"XDG_RUNTIME_DIR": "/proc"}), HOST, "/proc/hil-agent")
+    refused(
+        hil_agent_command("boot", "qemu-virt", environment={"XDG_RUNTIME_DIR": "/proc"}),
+        HOST,
+        "/proc/hil-agent",
+    )
 
 
 def test_a_runtime_folder_too_deep_for_a_socket_is_refused(

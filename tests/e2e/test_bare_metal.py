@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -188,16 +188,15 @@ def test_a_denied_suspend_leaves_no_trace_in_the_state(secondary: Session) -> No
 
 
 @pytest.fixture(scope="module", params=[2, 3], ids=["GICv2", "GICv3"])
-def resumed(request: pytest.FixtureRequest, boot_shared: Boot, assemble: Assemble) -> Session:
+def resumed(request: pytest.FixtureRequest, boot_shared: Boot, assemble: Assemble) -> Iterator[Session]:
     """A guest that has been suspended four times, with both forms of the call, and never set up its GIC."""
-    session = boot_shared(**flat(assemble, "suspend", gic_version=request.param), wait=False)
-    request.addfinalizer(session.destroy)
-    for done in range(4):
+    with boot_shared(**flat(assemble, "suspend", gic_version=request.param), wait=False) as session:
+        for done in range(4):
+            session.wait(State.SUSPENDED, timeout_s=10)
+            assert session.status().suspends == done + 1
+            session.resume()
         session.wait(State.SUSPENDED, timeout_s=10)
-        assert session.status().suspends == done + 1
-        session.resume()
-    session.wait(State.SUSPENDED, timeout_s=10)
-    return session
+        yield session
 
 
 def test_a_guest_without_a_gic_driver_is_resumed(resumed: Session) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-
 import signal
 import subprocess
 import time
@@ -76,7 +75,9 @@ def test_memory_is_as_asked_for(boot: Boot) -> None:
 
 def test_the_guest_is_not_told_of_the_flash_that_holds_the_monitor(boot: Boot) -> None:
     # Linux would probe it with CFI commands, and while it answers them it holds no code.
-    find = "for each in $(find /proc/device-tree -name 'flash@*'); do cat $each/status 2>/dev/null || echo okay; done"
+    find = (
+        "find /proc/device-tree -name 'flash@*' -exec sh -c 'cat $0/status || echo okay' {} ';' 2>/dev/null"
+    )
     assert "okay" not in boot().exec(find).text
 
 
@@ -129,9 +130,7 @@ def start_boot(hil_agent: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_boot_that_is_interrupted_leaves_nothing(
-    hil_agent: str, number: signal.Signals
-) -> None:
+def test_a_boot_that_is_interrupted_leaves_nothing(hil_agent: str, number: signal.Signals) -> None:
     process = start_boot(hil_agent)
     process.send_signal(number)
     _, said = process.communicate(timeout=20)

@@ -22,6 +22,8 @@ CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 SLEEPERS = "ps | grep -c '[s]leep 100'"
 """How many of them run in the guest."""
 
+PUSHED = "/root/pushed"
+
 
 @pytest.fixture(scope="module")
 def session(boot_shared: Boot) -> Session:
@@ -124,9 +126,9 @@ def test_a_file_comes_back_as_it_went(session: Session, tmp_path: Path, size: in
     data = random.Random(size).randbytes(size)
     source, copy = tmp_path / "source", tmp_path / "copy"
     source.write_bytes(data)
-    session.push(source, "/tmp/pushed")
-    digest = session.exec("sha256sum /tmp/pushed").text.split()[0]
-    session.pull("/tmp/pushed", copy)
+    session.push(source, PUSHED)
+    digest = session.exec(f"sha256sum {PUSHED}").text.split()[0]
+    session.pull(PUSHED, copy)
     assert (digest, copy.read_bytes()) == (hashlib.sha256(data).hexdigest(), data)
 
 
@@ -134,15 +136,15 @@ def test_permissions_go_along(session: Session, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/bin/sh\necho it runs\n")
     script.chmod(0o750)
-    session.push(script, "/tmp/script")
-    assert session.exec("stat -c %a /tmp/script; /tmp/script").text == "750\nit runs"
+    session.push(script, PUSHED)
+    assert session.exec(f"stat -c %a {PUSHED}; {PUSHED}").text == "750\nit runs"
 
 
 def test_a_file_goes_into_a_folder_under_its_name(session: Session, tmp_path: Path) -> None:
     source = tmp_path / "it's a file"
     source.write_text("x")
-    session.push(source, "/tmp")
-    assert session.exec("""cat "/tmp/it's a file" """).text == "x"
+    session.push(source, "/root")
+    assert session.exec("""cat "/root/it's a file" """).text == "x"
 
 
 def test_what_the_guest_cannot_store_is_said(session: Session, tmp_path: Path) -> None:
@@ -166,7 +168,9 @@ def test_exec_passes_output_and_status_on(session: Session, hil_agent_command: C
     assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "")
 
 
-def test_several_words_are_a_program_and_its_arguments(session: Session, hil_agent_command: CommandLine) -> None:
+def test_several_words_are_a_program_and_its_arguments(
+    session: Session, hil_agent_command: CommandLine
+) -> None:
     done = hil_agent_command("exec", session.name, "--", "printf", "[%s]", "a b", "$HOME")
     assert done.stdout == "[a b][$HOME]"
 
@@ -182,4 +186,6 @@ def test_exec_while_suspended_is_status_3(session: Session, hil_agent_command: C
 def test_the_console_log_begins_with_the_kernels_first_line(
     session: Session, hil_agent_command: CommandLine
 ) -> None:
-    assert hil_agent_command("console", session.name, "--log").stdout.startswith("[    0.000000] Booting Linux")
+    assert hil_agent_command("console", session.name, "--log").stdout.startswith(
+        "[    0.000000] Booting Linux"
+    )

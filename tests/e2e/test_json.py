@@ -14,6 +14,9 @@ from hil_agent.session import Session
 pytestmark = pytest.mark.e2e
 
 Boot = Callable[..., Session]
+Document = Any
+"""Parsed JSON."""
+
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 
 STATUS = {
@@ -24,8 +27,8 @@ STATUS = {
 CONTEXT = {"entry_point": str, "context_id": str, "cpu": int, "width": int, "since_s": float}
 CPU = {"cpu": int, "mpidr": str, "power": str}
 RECORD = {
-    "seq": int, "time_s": float, "cpu": int, "conduit": str, "function": str, "function_id": str, "args": list,
-    "result": str | None, "value": str | None, "handling_us": float, "fault": str | None,
+    "seq": int, "time_s": float, "cpu": int, "conduit": str, "function": str, "function_id": str,
+    "args": list, "result": str | None, "value": str | None, "handling_us": float, "fault": str | None,
 }  # fmt: skip
 HEXADECIMAL = {"entry_point", "context_id", "mpidr", "function_id"}
 
@@ -48,10 +51,10 @@ def session(boot_shared: Boot) -> Session:
 
 
 @pytest.fixture
-def printed(session: Session, hil_agent_command: CommandLine) -> Callable[..., Any]:
+def printed(session: Session, hil_agent_command: CommandLine) -> Callable[..., Document]:
     """The one JSON document that a command prints, and nothing else."""
 
-    def printed(*arguments: str) -> Any:
+    def printed(*arguments: str) -> Document:
         done = hil_agent_command(*arguments, "--json")
         assert (done.returncode, done.stderr) == (0, "")
         return json.loads(done.stdout)
@@ -59,49 +62,49 @@ def printed(session: Session, hil_agent_command: CommandLine) -> Callable[..., A
     return printed
 
 
-def test_status(printed: Callable[..., Any]) -> None:
+def test_status(printed: Callable[..., Document]) -> None:
     assert misfits(printed("status", "json"), STATUS) == []
 
 
-def test_status_of_a_vcpu(printed: Callable[..., Any]) -> None:
+def test_status_of_a_vcpu(printed: Callable[..., Document]) -> None:
     cpus = printed("status", "json")["cpus"]
     assert [misfits(cpu, CPU) for cpu in cpus] == [[], []]
     assert [cpu["power"] for cpu in cpus] == ["suspended", "off"]
 
 
-def test_status_holds_the_context(printed: Callable[..., Any]) -> None:
+def test_status_holds_the_context(printed: Callable[..., Document]) -> None:
     assert misfits(printed("status", "json")["context"], CONTEXT) == []
 
 
-def test_status_counts(printed: Callable[..., Any]) -> None:
+def test_status_counts(printed: Callable[..., Document]) -> None:
     status = printed("status", "json")
     assert (status["suspends"], status["resumes"], status["calls"]) == (2, 1, len(printed("trace", "json")))
 
 
-def test_context_show(printed: Callable[..., Any]) -> None:
+def test_context_show(printed: Callable[..., Document]) -> None:
     assert misfits(printed("context", "show", "json"), CONTEXT) == []
 
 
-def test_list_is_a_list_of_statuses(printed: Callable[..., Any]) -> None:
+def test_list_is_a_list_of_statuses(printed: Callable[..., Document]) -> None:
     assert [misfits(each, STATUS) for each in printed("list")] == [[]]
 
 
-def test_a_trace_record(printed: Callable[..., Any]) -> None:
+def test_a_trace_record(printed: Callable[..., Document]) -> None:
     assert {key for record in printed("trace", "json") for key in misfits(record, RECORD)} == set()
 
 
-def test_a_trace_is_numbered_from_one_and_in_order(printed: Callable[..., Any]) -> None:
+def test_a_trace_is_numbered_from_one_and_in_order(printed: Callable[..., Document]) -> None:
     trace = printed("trace", "json")
     assert [record["seq"] for record in trace] == list(range(1, len(trace) + 1))
     assert [record["time_s"] for record in trace] == sorted(record["time_s"] for record in trace)
 
 
-def test_a_call_that_does_not_return_has_no_result(printed: Callable[..., Any]) -> None:
+def test_a_call_that_does_not_return_has_no_result(printed: Callable[..., Document]) -> None:
     last = printed("trace", "json")[-1]
     assert (last["function"], last["result"], last["value"]) == ("SYSTEM_SUSPEND", None, None)
 
 
-def test_a_version_is_a_success_with_a_value(printed: Callable[..., Any]) -> None:
+def test_a_version_is_a_success_with_a_value(printed: Callable[..., Document]) -> None:
     (record,) = [each for each in printed("trace", "json") if each["function"] == "PSCI_VERSION"][:1]
     assert (record["result"], record["value"]) == ("SUCCESS", "0x10001")
 
@@ -127,11 +130,15 @@ def test_the_journal_is_the_trace_and_the_events(session: Session) -> None:
     records = [json.loads(line) for line in session.folder.journal.read_text().splitlines()]
     events = [record["event"] for record in records if "event" in record]
     assert len(records) - len(events) == session.status().calls
-    assert [event for event in events if event in ("suspended", "resumed")] == ["suspended", "resumed", "suspended"]
+    assert [event for event in events if event in ("suspended", "resumed")] == [
+        "suspended",
+        "resumed",
+        "suspended",
+    ]
 
 
 # what is destroyed comes last
 
 
-def test_destroy_says_what_it_destroyed(printed: Callable[..., Any]) -> None:
+def test_destroy_says_what_it_destroyed(printed: Callable[..., Document]) -> None:
     assert printed("destroy", "json") == {"destroyed": ["json"]}

@@ -45,7 +45,8 @@ def resume_often(session: Session) -> int:
 
 def look_often(session: Session) -> list[object]:
     """Contexts of a suspended guest that were not whole."""
-    entry_points, odd = set(), []
+    entry_points: set[object] = set()
+    odd: list[object] = []
     while (status := session.status()).resumes < CYCLES:
         if status.state is not State.SUSPENDED:
             continue
@@ -54,7 +55,7 @@ def look_often(session: Session) -> list[object]:
             odd.append(context)
         else:
             entry_points.add(context.entry_point)
-    return odd + sorted(entry_points)[1:]
+    return odd + (list(entry_points) if len(entry_points) > 1 else [])
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hil_agent.errors import GuestError, HilAgentError, StateError
 from hil_agent.session import Session, State
 
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Cycle
+
 pytestmark = pytest.mark.e2e
 
 Boot = Callable[..., Session]
-RunCycle = Callable[[Session], Any]
 
 MACHINES = [
     pytest.param({"cpus": cpus, "gic_version": gic}, id=f"{cpus} vCPU, GICv{gic}")
@@ -27,14 +29,13 @@ CPU_MODELS = [pytest.param({"cpu": f"cortex-{core}"}, id=core) for core in ("a53
 
 
 @pytest.fixture(scope="module", params=MACHINES + CPU_MODELS)
-def guest(request: pytest.FixtureRequest, boot_shared: Boot) -> Session:
-    session = boot_shared(**request.param)
-    request.addfinalizer(session.destroy)
-    return session
+def guest(request: pytest.FixtureRequest, boot_shared: Boot) -> Iterator[Session]:
+    with boot_shared(**request.param) as session:
+        yield session
 
 
 @pytest.fixture(scope="module")
-def cycled(guest: Session, cycle: RunCycle) -> Any:
+def cycled(guest: Session, cycle: Callable[[Session], Cycle]) -> Cycle:
     """The guest's first suspend and resume."""
     return cycle(guest)
 
@@ -47,43 +48,46 @@ def test_every_vcpu_is_on(guest: Session) -> None:
     assert {cpu.power for cpu in guest.status().cpus} == {"on"}
 
 
-def test_the_suspending_command_succeeds(cycled: Any) -> None:
+def test_the_suspending_command_succeeds(cycled: Cycle) -> None:
     assert (cycled.command.status, cycled.command.output) == (0, b"")
 
 
-def test_the_guest_counts_a_success(cycled: Any) -> None:
+def test_the_guest_counts_a_success(cycled: Cycle) -> None:
     before, after = cycled.successes
     assert after == before + 1
 
 
-def test_the_kernel_says_that_it_was_suspended_and_has_resumed(cycled: Any) -> None:
-    entry, exit_ = cycled.kernel_log.find("PM: suspend entry (deep)"), cycled.kernel_log.find("PM: suspend exit")
+def test_the_kernel_says_that_it_was_suspended_and_has_resumed(cycled: Cycle) -> None:
+    entry, exit_ = (
+        cycled.kernel_log.find("PM: suspend entry (deep)"),
+        cycled.kernel_log.find("PM: suspend exit"),
+    )
     assert 0 <= entry < exit_
 
 
-def test_the_kernel_complains_of_nothing(cycled: Any) -> None:
+def test_the_kernel_complains_of_nothing(cycled: Cycle) -> None:
     signs = ("WARNING", "BUG", "Call trace", "Spurious", "unexpected", "failed", "nobody cared")
     assert [line for line in cycled.kernel_log.splitlines() if any(sign in line for sign in signs)] == []
 
 
-def test_system_suspend_does_not_return(cycled: Any) -> None:
+def test_system_suspend_does_not_return(cycled: Cycle) -> None:
     (call,) = [call for call in cycled.calls if call.function == "SYSTEM_SUSPEND"]
     assert (call.result, call.value, call.args[0]) == (None, None, cycled.context.entry_point)
 
 
-def test_the_secondaries_went_down_and_came_back(cycled: Any, guest: Session) -> None:
+def test_the_secondaries_went_down_and_came_back(cycled: Cycle, guest: Session) -> None:
     secondaries = len(guest.status().cpus) - 1
     made = [call.function for call in cycled.calls]
     assert (made.count("CPU_OFF"), made.count("CPU_ON")) == (secondaries, secondaries)
 
 
-def test_every_vcpu_is_on_again_and_works(cycled: Any, guest: Session) -> None:
+def test_every_vcpu_is_on_again_and_works(cycled: Cycle, guest: Session) -> None:
     cpus = len(guest.status().cpus)
-    said = guest.exec("for cpu in $(seq 0 %d); do taskset $((1 << cpu)) true && echo $cpu; done" % (cpus - 1))
+    said = guest.exec(f"for cpu in $(seq 0 {cpus - 1}); do taskset $((1 << cpu)) true && echo $cpu; done")
     assert said.text.split() == [str(cpu) for cpu in range(cpus)]
 
 
-def test_timers_still_fire(cycled: Any, guest: Session) -> None:
+def test_timers_still_fire(cycled: Cycle, guest: Session) -> None:
     assert guest.exec("sleep 0.2", timeout_s=10).status == 0
 
 
@@ -95,7 +99,7 @@ def session(boot_shared: Boot) -> Session:
     return boot_shared(cpus=2)
 
 
-def test_ten_cycles_in_a_row(session: Session, cycle: RunCycle) -> None:
+def test_ten_cycles_in_a_row(session: Session, cycle: Callable[[Session], Cycle]) -> None:
     results = [cycle(session) for _ in range(10)]
     assert [(each.command.status, each.successes[1] - each.successes[0]) for each in results] == [(0, 1)] * 10
 
@@ -146,10 +150,20 @@ def test_a_resume_is_refused_while_running(session: Session) -> None:
 
 
 def test_a_refused_resume_changes_nothing(session: Session) -> None:
-    before = (session.status().calls, session.status().resumes, session.trace(), session.folder.journal.read_bytes())
+    before = (
+        session.status().calls,
+        session.status().resumes,
+        session.trace(),
+        session.folder.journal.read_bytes(),
+    )
     with pytest.raises(StateError):
         session.resume()
-    after = (session.status().calls, session.status().resumes, session.trace(), session.folder.journal.read_bytes())
+    after = (
+        session.status().calls,
+        session.status().resumes,
+        session.trace(),
+        session.folder.journal.read_bytes(),
+    )
     assert after == before
 
 
@@ -171,7 +185,9 @@ def test_with_the_context_cleared_a_resume_returns_from_the_call(session: Sessio
     assert ended.status != 0
 
 
-def test_a_guest_whose_context_was_cleared_can_suspend_again(session: Session, cycle: RunCycle) -> None:
+def test_a_guest_whose_context_was_cleared_can_suspend_again(
+    session: Session, cycle: Callable[[Session], Cycle]
+) -> None:
     assert cycle(session).command.status == 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -18,10 +18,9 @@ ALARM_S = 2
 
 
 @pytest.fixture(scope="module", params=[2, 3], ids=["GICv2", "GICv3"])
-def session(request: pytest.FixtureRequest, boot_shared: Boot) -> Session:
-    session = boot_shared(cpus=2, gic_version=request.param)
-    request.addfinalizer(session.destroy)
-    return session
+def session(request: pytest.FixtureRequest, boot_shared: Boot) -> Iterator[Session]:
+    with boot_shared(cpus=2, gic_version=request.param) as session:
+        yield session
 
 
 def test_an_alarm_resumes_the_guest(session: Session) -> None:
@@ -54,10 +53,9 @@ def test_the_guest_is_none_the_worse_for_it(session: Session) -> None:
 
 
 @pytest.fixture(scope="module", params=[2, 3], ids=["GICv2", "GICv3"])
-def command_only(request: pytest.FixtureRequest, boot_shared: Boot) -> Session:
-    session = boot_shared(gic_version=request.param, wake="command")
-    request.addfinalizer(session.destroy)
-    return session
+def command_only(request: pytest.FixtureRequest, boot_shared: Boot) -> Iterator[Session]:
+    with boot_shared(gic_version=request.param, wake="command") as session:
+        yield session
 
 
 def test_with_wake_by_command_an_alarm_does_not_wake(command_only: Session) -> None:
@@ -71,11 +69,11 @@ def test_with_wake_by_command_an_alarm_does_not_wake(command_only: Session) -> N
 
 
 def test_an_interrupt_that_was_held_back_is_taken_after_the_resume(command_only: Session) -> None:
-    handled = "grep -c . /sys/class/rtc/rtc0/wakealarm; awk '/rtc-pl031/ {print $2}' /proc/interrupts"
-    before = int(command_only.exec(handled).text.split()[-1])
+    handled = "awk '/rtc-pl031/ {print $2}' /proc/interrupts"
+    before = int(command_only.exec(handled).text)
     command_only.suspend(SUSPEND_WITH_ALARM)
     with pytest.raises(TargetTimeout):
         command_only.wait(State.RUNNING, timeout_s=ALARM_S + 1.5)
     command_only.resume()
     command_only.settle()
-    assert int(command_only.exec(handled).text.split()[-1]) == before + 1
+    assert int(command_only.exec(handled).text) == before + 1

@@ -65,6 +65,6 @@ def test_the_disassembler_agrees() -> None:
     with TemporaryDirectory() as folder:
         binary = Path(folder, "b")
         binary.write_bytes(write_system_registers({"SCTLR_EL1": 0, "SP_EL1": 0}).code)
-        command = ["aarch64-linux-gnu-objdump", "-D", "-b", "binary", "-m", "aarch64", binary]
+        command = ["aarch64-linux-gnu-objdump", "-D", "-b", "binary", "-m", "aarch64", str(binary)]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert re.findall(r"msr\t(\w+), x3", said) == ["sctlr_el1", "sp_el1"]

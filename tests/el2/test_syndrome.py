@@ -13,7 +13,9 @@ def said(vector: int = 0x400, esr: int = 0, elr: int = 0x1234, far: int = 0x5678
     return str(UnexpectedException(vector=vector, esr=esr, elr=elr, far=far, spsr=spsr))
 
 
-@pytest.mark.parametrize(("esr", "ec"), [(0x02000000, 0), (0x5A000000, 0x16), (0x96000045, 0x25), (2**64 - 1, 0x3F)])
+@pytest.mark.parametrize(
+    ("esr", "ec"), [(0x02000000, 0), (0x5A000000, 0x16), (0x96000045, 0x25), (2**64 - 1, 0x3F)]
+)
 def test_the_exception_class_is_bits_31_to_26(esr: int, ec: int) -> None:
     assert exception_class(esr) == ec
 

@@ -112,7 +112,7 @@ def test_an_undefined_instruction_at_el2_is_told_with_its_syndrome(
 
 def test_an_abort_at_el2_is_told_with_its_address(client: Client, entered: El2TrapSource) -> None:
     client.write_memory(CODE, LOAD_X0)
-    with pytest.raises(TargetError, match="data abort at EL2.*FAR 0x7fff0000,"):
+    with pytest.raises(TargetError, match=r"data abort at EL2.*FAR 0x7fff0000,"):
         entered.run(0, {"pc": CODE, "x0": NOBODYS})
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from hil_agent.console import Cancellation
 from hil_agent.errors import StateError
-from hil_agent.session.control import ControlServer
+from hil_agent.session.control import ControlServer, Method
 from hil_agent.session.protocol import PROTOCOL, encode
 
 TIMEOUT_S = 10
@@ -53,14 +53,15 @@ class Connection:
         self._lines = self.socket.makefile("rb")
         self.greeting = self.receive()
 
-    def send(self, method: str, number: int = 1, **params: object) -> None:
+    def send(self, number: int, method: str, **params: object) -> None:
         self.socket.sendall(encode({"id": number, "method": method, "params": params}))
 
-    def receive(self) -> Any:
-        return json.loads(self._lines.readline())
+    def receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self._lines.readline())
+        return message
 
-    def ask(self, method: str, **params: object) -> Any:
-        self.send(method, **params)
+    def ask(self, method: str, **params: object) -> dict[str, Any]:
+        self.send(1, method, **params)
         return self.receive()
 
     def close(self) -> None:
@@ -81,7 +82,7 @@ def path() -> Iterator[Path]:
 
 @pytest.fixture
 def connect(service: Service, path: Path) -> Iterator[Callable[[], Connection]]:
-    methods = {
+    methods: dict[str, Method] = {
         "echo": service.echo,
         "count": service.count,
         "refuse": service.refuse,
@@ -108,12 +109,12 @@ def test_a_client_is_greeted_with_the_protocols_version(client: Connection) -> N
 
 
 def test_a_request_is_answered_under_its_number(client: Connection) -> None:
-    client.send("echo", 42, word="hello")
+    client.send(42, "echo", word="hello")
     assert client.receive() == {"id": 42, "result": "hello"}
 
 
 def test_items_come_before_the_result(client: Connection) -> None:
-    client.send("count", 7, to=3)
+    client.send(7, "count", to=3)
     expected = [{"id": 7, "item": number} for number in range(3)] + [{"id": 7, "result": None}]
     assert [client.receive() for _ in range(4)] == expected
 
@@ -149,15 +150,15 @@ def test_what_is_no_request_is_refused_and_the_connection_ended(client: Connecti
 
 
 def test_a_long_request_keeps_nobody_waiting(client: Connection) -> None:
-    client.send("hang", 1)
-    client.send("echo", 2, word="quick")
+    client.send(1, "hang")
+    client.send(2, "echo", word="quick")
     assert client.receive() == {"id": 2, "result": "quick"}
 
 
 def test_clients_do_not_see_each_others_answers(connect: Callable[[], Connection]) -> None:
     clients = [connect() for _ in range(5)]
     for number, client in enumerate(clients):
-        client.send("echo", word=str(number))
+        client.send(1, "echo", word=str(number))
     answers = [client.receive()["result"] for client in clients]
     for client in clients:
         client.close()
@@ -168,7 +169,7 @@ def test_a_client_that_goes_calls_off_what_it_asked_for(
     connect: Callable[[], Connection], service: Service
 ) -> None:
     client = connect()
-    client.send("hang")
+    client.send(1, "hang")
     client.close()
     assert service.called_off.wait(TIMEOUT_S)
     assert service.gone.wait(TIMEOUT_S)
@@ -180,7 +181,7 @@ def test_a_request_that_a_client_sends_and_leaves_is_called_off(
     for _ in range(20):  # the request's thread may start before or after the client is seen to be gone
         service.called_off.clear()
         client = connect()
-        client.send("hang")
+        client.send(1, "hang")
         client.close()
         assert service.called_off.wait(TIMEOUT_S)
 
@@ -188,7 +189,7 @@ def test_a_request_that_a_client_sends_and_leaves_is_called_off(
 def test_a_client_that_does_not_read_stops_only_itself(
     client: Connection, connect: Callable[[], Connection]
 ) -> None:
-    client.send("count", to=1_000_000)
+    client.send(1, "count", to=1_000_000)
     other = connect()
     answer = other.ask("echo", word="x")["result"]
     other.close()

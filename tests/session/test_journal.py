@@ -95,7 +95,12 @@ def test_calls_are_numbered_and_events_are_not(journal: Journal, path: Path) -> 
 
 
 def test_events_hold_what_there_is_to_know(journal: Journal, path: Path) -> None:
-    for event in (Entered(1, 0x40), Suspended(CONTEXT), Resumed(CONTEXT, "interrupt 34"), Resumed(None, "command")):
+    for event in (
+        Entered(1, 0x40),
+        Suspended(CONTEXT),
+        Resumed(CONTEXT, "interrupt 34"),
+        Resumed(None, "command"),
+    ):
         journal.apply(event)
     context = {"cpu": 0, "entry_point": "0x40ef0038", "context_id": "0x0"}
     assert [{key: value for key, value in line.items() if key != "time_s"} for line in written(path)] == [

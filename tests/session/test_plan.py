@@ -12,7 +12,9 @@ from hil_agent.session.plan import BootPlan, GuestFiles
 @pytest.fixture
 def plan() -> BootPlan:
     board = load_board("qemu-virt").with_overrides(cpus=4, memory="1G", gic_version=2, wake="command")
-    guest = GuestFiles(name="g", kernel=Path("/k"), initramfs=Path("/i"), command_line="a b", entry=0x4020_0000)
+    guest = GuestFiles(
+        name="g", kernel=Path("/k"), initramfs=Path("/i"), command_line="a b", entry=0x4020_0000
+    )
     return BootPlan(name="n", board=board, guest=guest, ready="^ready")
 
 

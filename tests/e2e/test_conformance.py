@@ -1,0 +1,92 @@
+"""The probe on real machines: each profile is as it should be, and what is not is noticed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hil_agent.board.load import load_board
+from hil_agent.cli.conformance import conformance
+from hil_agent.cli.output import run as run_command
+from hil_agent.conformance import Lab, Result, Verdict, run, scenarios, select, session_target
+
+pytestmark = pytest.mark.e2e
+
+SEVERAL_HUNDRED = 300
+MUTATIONS = Path(__file__).with_name("mutations.py")
+
+
+@pytest.mark.parametrize("profile", ["spec", "xen", "xen-v16", "kvm", "qemu"])
+def test_every_case_passes_on_our_vpsci(profile: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status = run_command(conformance, ["qemu-virt", "--profile", profile, "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert [result for result in report["results"] if result["verdict"] == "failed"] == []
+    assert status == 0
+    assert report["passed"] + report["lacks"] > SEVERAL_HUNDRED
+
+
+def test_qemus_own_psci_lacks_what_it_lacks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    junit = tmp_path / "junit.xml"
+    status = run_command(conformance, ["qemu-virt", "--builtin", "--json", "--junit", str(junit)])
+    report = json.loads(capsys.readouterr().out)
+    assert [result for result in report["results"] if result["verdict"] == "failed"] == []
+    assert status == 0
+    assert {"SYSTEM_SUSPEND64", "SYSTEM_RESET2_64", "SMCCC_VERSION"} <= set(report["lacking"])
+    assert junit.read_bytes().startswith(b"<?xml")
+
+
+def test_eight_vcpus_and_a_gicv2(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--profile", "xen", "--cpus", "8", "--gic-version", "2", "--only", "*cpu7*"]
+    assert run_command(conformance, ["qemu-virt", *options, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["passed"] == 3
+
+
+def test_a_case_that_fails_is_shown_with_its_source(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--builtin", "--profile", "spec", "--only", "version"]
+    assert run_command(conformance, ["qemu-virt", *options]) == 1
+    said = capsys.readouterr().out
+    assert "1 failed" in said
+    assert "version: DEN0022, PSCI_VERSION" in said
+
+
+# --------------------------------------------------------------------- every expectation can fail
+
+NOTICED_BY = {
+    "wrong version": ("xen", "version"),
+    "x4 is lost": ("xen", "version"),
+    "x1 is lost": ("xen", "registers.x1_to_x3.MIGRATE_INFO_TYPE"),
+    "unknown IDs succeed": ("xen", "unknown.84000099"),
+    "features deny": ("xen", "features_agree.CPU_ON64"),
+    "smc is refused": ("xen", "conduit.smc.version"),
+    "vCPUs are always on": ("xen", "affinity.off.cpu1.64"),
+    "CPU_ON of a vCPU that is on succeeds": ("xen", "race.winners"),
+    "CPU_ON takes any entry": ("xen", "cpu_on.off.odd"),
+    "CPU_ON is lost": ("xen", "cpu_on.cpu1"),
+    "CPU_OFF returns": ("xen", "cpu_off.secondary"),
+    "standby does not wait": ("xen", "cpu_suspend.waits"),
+    "power-down does nothing": ("spec", "cpu_suspend.power_down.64"),
+    "SYSTEM_SUSPEND is not denied": ("xen", "system_suspend.cpu1_on.64"),
+    "SYSTEM_RESET switches off": ("xen", "machine.reset"),
+    "SYSTEM_OFF returns": ("xen", "machine.off"),
+    "enters an instruction late": ("xen", "cpu_on.cpu1"),
+    "context ID is lost": ("xen", "system_suspend.landing"),
+    "debug exceptions are not masked": ("xen", "cpu_on.entry.daif"),
+    "caches are on": ("xen", "system_suspend.entry.mmu_and_caches"),
+    "x30 is not zero": ("xen", "system_suspend.entry.x1_to_x30"),
+    "VBAR_EL1 is lost": ("xen", "system_suspend.entry.vbar"),
+}
+
+
+@pytest.mark.parametrize("mutation", NOTICED_BY)
+def test_a_mutated_vpsci_is_caught(mutation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    profile, case = NOTICED_BY[mutation]
+    start = f"import runpy; runpy.run_path({str(MUTATIONS)!r})['apply']({mutation!r})\n"
+    (tmp_path / "sitecustomize.py").write_text(start)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # for the session's process
+    board = load_board("qemu-virt").with_overrides(cpus=4, profile=profile)
+    with Lab(lambda: session_target(board, lambda _step, _fraction: None)) as lab:
+        results: list[Result] = list(run(lab, select(scenarios(), profile, case), profile))
+    print("GOT", mutation, results[0].expected, "->", results[0].got)
+    assert [(result.case.name, result.verdict) for result in results] == [(case, Verdict.FAILED)]
