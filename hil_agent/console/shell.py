@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import secrets
 import shlex
 import socket
 import time
@@ -104,6 +105,37 @@ class Shell:
     def exec(self, command: str, timeout_s: float = 60.0, *, cancel: Cancellation | None = None) -> Result:
         """Runs a command: ``start`` and ``Job.wait`` in one, both ended by ``cancel``."""
         return self._run(command, {}, START_TIMEOUT_S, timeout_s, cancel)
+
+    def type_line(self, command: str, timeout_s: float, *, cancel: Cancellation | None = None) -> Result:
+        """Types a command at the prompt, as a person would, and waits for its end.
+
+        That takes the guest a fraction of what ``exec`` does. The output is what can be seen on the console, the
+        kernel's messages without a time stamp among it.
+
+        Args:
+            command: one line of shell.
+            timeout_s: seconds that it may take.
+            cancel: interrupts it when set.
+
+        Raises:
+            TargetTimeout: it took longer, and was sent Ctrl-C.
+            TargetError: as ``sync`` does.
+        """
+        deadline = time.monotonic() + timeout_s
+        nonce = secrets.token_hex(4)
+        mark = re.compile(rb"=%s\.(\d{1,3}):;" % nonce.encode())
+        try:
+            with self._channel.cancelled_by(cancel):
+                self._channel.send(_DROP_LINE + f" {command}; echo =''{nonce}.$?:';'\n".encode(), deadline)
+                found = self._channel.expect(mark, until=deadline, settled=deadline)
+        except Cancelled:
+            self._channel.send(_INTERRUPTS[0][0], time.monotonic() + START_TIMEOUT_S)
+            raise
+        if found is None:
+            self._channel.send(_INTERRUPTS[0][0], time.monotonic() + START_TIMEOUT_S)
+            raise TargetTimeout(f"the guest's command did not end within {timeout_s:g} s")
+        before, match = found
+        return Result(before.partition(b"\n")[2].replace(b"\r", b""), int(match[1]))
 
     def push(
         self,

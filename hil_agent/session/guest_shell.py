@@ -101,7 +101,8 @@ class GuestShell:
 
         def run() -> Result:
             with self.take(_NO_LIMIT_S, background.cancel) as shell:
-                return shell.exec(command, _NO_LIMIT_S, cancel=background.cancel)
+                run = shell.exec if "\n" in command else shell.type_line
+                return run(command, _NO_LIMIT_S, cancel=background.cancel)
 
         def thread() -> None:
             background.run(run)

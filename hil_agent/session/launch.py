@@ -77,7 +77,8 @@ def _start(folder: SessionFolder, plan: BootPlan, owner: socket.socket) -> None:
                 start_new_session=True,
             )
     except OSError as error:
-        raise HostError(f"the session's process cannot be started: {error}") from error
+        what = error.filename or sys.executable
+        raise HostError(f"the session's process cannot be started: {what}: {error.strerror}") from error
 
 
 def _wait_started(folder: SessionFolder, ours: socket.socket) -> None:

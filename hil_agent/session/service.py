@@ -153,7 +153,7 @@ class Service:
     def _have_suspend(self, command: str, timeout_s: float, cancel: Cancellation) -> Json:
         if self._cell.state is State.SUSPENDED:
             raise StateError("the guest is suspended already")
-        before = self._cell.suspends
+        before, calls = self._cell.suspends, self._cell.calls
         background = self._suspending = self._shell.start(command)
         try:
             self._wait(
@@ -164,7 +164,7 @@ class Service:
             raise
         context = self._cell.last_context
         if self._cell.suspends == before or context is None:
-            raise self._refusal(command, background)
+            raise self._refusal(command, background, calls)
         return {
             "entry_point": f"{context.entry_point:#x}",
             "context_id": f"{context.context_id:#x}",
@@ -271,20 +271,18 @@ class Service:
             "since_s": round(held, 6),
         }
 
-    def _refusal(self, command: str, background: Background) -> GuestError:
-        """Why a command ended without the guest having suspended."""
+    def _refusal(self, command: str, background: Background, calls: int) -> GuestError:
+        """Why a command ended without the guest having suspended; there had been ``calls`` before it."""
         result = background.result()
         answers = [
-            record["result"] for record in self._journal.calls() if record["function"] == "SYSTEM_SUSPEND"
+            record["result"]
+            for record in self._journal.calls()
+            if record["function"] == "SYSTEM_SUSPEND" and record["seq"] > calls
         ]
         said = result.stdout.decode(errors="replace").strip()[-_SHOWN:]
         return GuestError(
             f"the guest did not suspend: {command!r} ended with status {result.status}"
             + (f": {said}" if said else "")
-            + (
-                f"; the last SYSTEM_SUSPEND was answered {answers[-1]}"
-                if answers
-                else "; no SYSTEM_SUSPEND was seen"
-            ),
+            + (f"; SYSTEM_SUSPEND was answered {answers[-1]}" if answers else "; no SYSTEM_SUSPEND was seen"),
             hint="/sys/power/mem_sleep must say [deep]; see hil-agent trace and the guest's dmesg",
         )

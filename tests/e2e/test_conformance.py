@@ -88,5 +88,4 @@ def test_a_mutated_vpsci_is_caught(mutation: str, tmp_path: Path, monkeypatch: p
     board = load_board("qemu-virt").with_overrides(cpus=4, profile=profile)
     with Lab(lambda: session_target(board, lambda _step, _fraction: None)) as lab:
         results: list[Result] = list(run(lab, select(scenarios(), profile, case), profile))
-    print("GOT", mutation, results[0].expected, "->", results[0].got)
     assert [(result.case.name, result.verdict) for result in results] == [(case, Verdict.FAILED)]
