@@ -42,7 +42,9 @@ _OPTIONS = (
     click.Option(["--trap"], help="Where calls are caught: el2."),
     click.Option(["--conduit"], help="What the device tree tells the guest to call with: hvc or smc."),
     click.Option(
-        ["--wake"], metavar="SOURCES", help="What may end a suspend: command, irq, timer, with commas."
+        ["--wake"],
+        metavar="SOURCES",
+        help="What may end a suspend besides `resume`: irq, timer; command for nothing else.",
     ),
     click.Option(["--network"], help="none, or user: QEMU's user-mode network."),
     click.Option(

@@ -109,8 +109,8 @@ class Shell:
     def type_line(self, command: str, timeout_s: float, *, cancel: Cancellation | None = None) -> Result:
         """Types a command at the prompt, as a person would, and waits for its end.
 
-        That takes the guest a fraction of what ``exec`` does. The output is what can be seen on the console, the
-        kernel's messages without a time stamp among it.
+        That takes the guest a fraction of what ``exec`` does. The output is what can be seen on the console,
+        the kernel's messages without a time stamp among it.
 
         Args:
             command: one line of shell.

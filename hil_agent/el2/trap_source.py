@@ -168,7 +168,7 @@ class El2TrapSource:
     # ------------------------------------------------ register writes that send a vCPU on
 
     def leave(self, values: tuple[int, ...], *, after_interrupt: bool = False) -> Mapping[str, int]:
-        """Lets the caller that stopped return, with x0, x1, ... set to ``values``; at once, or after the next interrupt."""
+        """Lets the caller that stopped return with x0, x1, ... set; at once, or after the next interrupt."""
         routine = f"standby_gicv{self._gic.version}" if after_interrupt else "return_to_guest"
         return {**_arguments(values), "pc": self._labels[routine]}
 

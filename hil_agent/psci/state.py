@@ -209,22 +209,20 @@ class SystemState:
         Raises:
             StateError: there is no context.
         """
-        self.require_suspended()
-        if self._context is None:
-            raise StateError("the guest is suspended without a context", hint="a resume goes on where it was")
+        context = self.require_context()
         self._context = replace(
-            self._context,
-            entry_point=self._context.entry_point if entry_point is None else entry_point,
-            context_id=self._context.context_id if context_id is None else context_id,
+            context,
+            entry_point=context.entry_point if entry_point is None else entry_point,
+            context_id=context.context_id if context_id is None else context_id,
         )
 
     def clear_context(self) -> None:
         """Take the context away: a resume then goes on after the call, with nothing changed.
 
         Raises:
-            StateError: the system is not suspended.
+            StateError: there is no context.
         """
-        self.require_suspended()
+        self.require_context()
         self._context = None
 
     def resumed(self) -> None:
@@ -241,6 +239,13 @@ class SystemState:
             raise StateError("the guest is just suspending", hint="try again")
         if not self._suspended:
             raise StateError("the guest is not suspended", hint="have it suspend first, or wait until it has")
+
+    def require_context(self) -> ResumeContext:
+        """The resume context; raises StateError if there is none."""
+        self.require_suspended()
+        if self._context is None:
+            raise StateError("the guest is suspended without a context", hint="a resume goes on where it was")
+        return self._context
 
     def prepare_context(self) -> bool:
         """Whether the context of a vCPU that is to start can be prepared, which takes memory in Xen."""

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from hil_agent.console import Cancellation, Cancelled
 from hil_agent.errors import GuestError, StateError, UsageError
-from hil_agent.psci import ReturnCode, VirtualPsci
+from hil_agent.psci import Function, ReturnCode, VirtualPsci
 from hil_agent.session.control import Method
 from hil_agent.session.executor import Executor
 from hil_agent.session.folder import SessionFolder
@@ -153,6 +153,13 @@ class Service:
     def _have_suspend(self, command: str, timeout_s: float, cancel: Cancellation) -> Json:
         if self._cell.state is State.SUSPENDED:
             raise StateError("the guest is suspended already")
+        profile = self._executor.vpsci.profile
+        if not profile.offers(Function.SYSTEM_SUSPEND):
+            raise StateError(
+                f"the vPSCI (profile {profile.name}, PSCI {profile.psci_version}) has no SYSTEM_SUSPEND, so the "
+                "guest would only go idle",
+                hint="boot it with another --profile or --psci-version",
+            )
         before, calls = self._cell.suspends, self._cell.calls
         background = self._suspending = self._shell.start(command)
         try:

@@ -94,7 +94,7 @@ class StateCell:
                     self.resumes += 1
                 case WasReset():
                     self._ready, self._suspended_at, self._final, self.reason = False, None, None, None
-                case SwitchedOff():
+                case SwitchedOff() if self._final is None:
                     self._final, self._suspended_at = State.OFF, None
                 case Crashed(reason) if self._final is None:
                     self._final, self.reason = State.CRASHED, reason
