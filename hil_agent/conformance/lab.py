@@ -156,7 +156,7 @@ class Lab:
             raise GuestError(f"vCPU {cpu} cannot be started: {call}: {came}")
 
     def power_off(self, cpu: int, function_id: int = Id.CPU_OFF) -> Observation:
-        """Has a vCPU, which does not have the console, make the call CPU_OFF, or another that is to end it."""
+        """Has a vCPU that does not have the console make the call CPU_OFF, or another that ends it."""
         call = Call(function_id, cpu=cpu)
         at = self.prepare(call)
         self.probe.go()
@@ -197,7 +197,7 @@ class Lab:
         self.give_up()
         if answered:
             return RESTARTED
-        return SWITCHED_OFF if off and self._target.wait_off(_ANSWER_S) else SILENCE
+        return SWITCHED_OFF if self._target.wait_off(_ANSWER_S) else SILENCE
 
     def observe(self, call: Call, at: int, record: Record | None) -> Observation:
         """What has come of a call that was made ``at`` an address."""

@@ -156,8 +156,8 @@ class Service:
         profile = self._executor.vpsci.profile
         if not profile.offers(Function.SYSTEM_SUSPEND):
             raise StateError(
-                f"the vPSCI (profile {profile.name}, PSCI {profile.psci_version}) has no SYSTEM_SUSPEND, so the "
-                "guest would only go idle",
+                f"the vPSCI (profile {profile.name}, PSCI {profile.psci_version}) has no SYSTEM_SUSPEND: "
+                "the guest would only go idle",
                 hint="boot it with another --profile or --psci-version",
             )
         before, calls = self._cell.suspends, self._cell.calls

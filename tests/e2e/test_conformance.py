@@ -54,38 +54,38 @@ def test_a_case_that_fails_is_shown_with_its_source(capsys: pytest.CaptureFixtur
 # --------------------------------------------------------------------- every expectation can fail
 
 NOTICED_BY = {
-    "wrong version": ("xen", "version"),
-    "x4 is lost": ("xen", "version"),
-    "x1 is lost": ("xen", "registers.x1_to_x3.MIGRATE_INFO_TYPE"),
-    "unknown IDs succeed": ("xen", "unknown.84000099"),
-    "features deny": ("xen", "features_agree.CPU_ON64"),
-    "smc is refused": ("xen", "conduit.smc.version"),
-    "vCPUs are always on": ("xen", "affinity.off.cpu1.64"),
-    "CPU_ON of a vCPU that is on succeeds": ("xen", "race.winners"),
-    "CPU_ON takes any entry": ("xen", "cpu_on.off.odd"),
-    "CPU_ON is lost": ("xen", "cpu_on.cpu1"),
-    "CPU_OFF returns": ("xen", "cpu_off.secondary"),
-    "standby does not wait": ("xen", "cpu_suspend.waits"),
-    "power-down does nothing": ("spec", "cpu_suspend.power_down.64"),
-    "SYSTEM_SUSPEND is not denied": ("xen", "system_suspend.cpu1_on.64"),
-    "SYSTEM_RESET switches off": ("xen", "machine.reset"),
-    "SYSTEM_OFF returns": ("xen", "machine.off"),
-    "enters an instruction late": ("xen", "cpu_on.cpu1"),
-    "context ID is lost": ("xen", "system_suspend.landing"),
-    "debug exceptions are not masked": ("xen", "cpu_on.entry.daif"),
-    "caches are on": ("xen", "system_suspend.entry.mmu_and_caches"),
-    "x30 is not zero": ("xen", "system_suspend.entry.x1_to_x30"),
-    "VBAR_EL1 is lost": ("xen", "system_suspend.entry.vbar"),
+    "wrong version": ("xen", "version", "0x10009"),
+    "x4 is lost": ("xen", "version", "0x10001, and changed x4"),
+    "x1 is lost": ("xen", "registers.x1_to_x3.MIGRATE_INFO_TYPE", "changed"),
+    "unknown IDs succeed": ("xen", "unknown.84000099", "0x0"),
+    "features deny": ("xen", "features_agree.CPU_ON64", "no"),
+    "smc is refused": ("xen", "conduit.smc.version", "NOT_SUPPORTED"),
+    "vCPUs are always on": ("xen", "affinity.off.cpu1.64", "0x0"),
+    "CPU_ON of a vCPU that is on succeeds": ("xen", "race.winners", "cpu0: 0x0, cpu1: 0x0, cpu2: 0x0"),
+    "CPU_ON takes any entry": ("xen", "cpu_on.off.odd", "0x0"),
+    "CPU_ON is lost": ("xen", "cpu_on.cpu1", "did not come back"),
+    "CPU_OFF returns": ("xen", "cpu_off.secondary", "0x0"),
+    "standby does not wait": ("xen", "cpu_suspend.waits", "no"),
+    "power-down does nothing": ("spec", "cpu_suspend.power_down.64", "0x0"),
+    "SYSTEM_SUSPEND is not denied": ("xen", "system_suspend.cpu1_on.64", "0x0"),
+    "SYSTEM_RESET switches off": ("xen", "machine.reset", "switched off"),
+    "SYSTEM_OFF returns": ("xen", "machine.off", "0x0"),
+    "enters an instruction late": ("xen", "cpu_on.cpu1", "entered at 0x40200004, x0=0x1122334455667788"),
+    "context ID is lost": ("xen", "system_suspend.landing", "entered, x0=0x0"),
+    "debug exceptions are not masked": ("xen", "cpu_on.entry.daif", "0x1c0"),
+    "caches are on": ("xen", "system_suspend.entry.mmu_and_caches", "0x4"),
+    "x30 is not zero": ("xen", "system_suspend.entry.x1_to_x30", "0x1"),
+    "VBAR_EL1 is lost": ("xen", "system_suspend.entry.vbar", "0x1000"),
 }
 
 
 @pytest.mark.parametrize("mutation", NOTICED_BY)
 def test_a_mutated_vpsci_is_caught(mutation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    profile, case = NOTICED_BY[mutation]
+    profile, case, got = NOTICED_BY[mutation]
     start = f"import runpy; runpy.run_path({str(MUTATIONS)!r})['apply']({mutation!r})\n"
     (tmp_path / "sitecustomize.py").write_text(start)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # for the session's process
     board = load_board("qemu-virt").with_overrides(cpus=4, profile=profile)
     with Lab(lambda: session_target(board, lambda _step, _fraction: None)) as lab:
         results: list[Result] = list(run(lab, select(scenarios(), profile, case), profile))
-    assert [(result.case.name, result.verdict) for result in results] == [(case, Verdict.FAILED)]
+    assert [(each.case.name, each.verdict, each.got) for each in results] == [(case, Verdict.FAILED, got)]
