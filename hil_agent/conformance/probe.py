@@ -256,7 +256,7 @@ class Probe:
             arrived, *words = (int(word, 16) for word in line.split())
         except ValueError:
             raise ProtocolError(f"the probe said {_shown(line)}") from None
-        if len(words) not in (_BRIEF, _FULL) or any(word >> 64 for word in words):
+        if arrived not in (0, 1) or len(words) not in (_BRIEF, _FULL) or any(word >> 64 for word in words):
             raise ProtocolError(f"the probe said {_shown(line)}")
         where, changed, pstate, *x = words
         if len(words) == _FULL:

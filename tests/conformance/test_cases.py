@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from hil_agent.conformance import scenarios
-from hil_agent.conformance.case import Call, Case, Landing, Mpidr
+from hil_agent.conformance.case import Call, Landing, Mpidr
 from hil_agent.conformance.function_ids import Id
 from hil_agent.conformance.observation import BUILTIN, Event
 from hil_agent.conformance.runner import select
@@ -20,10 +20,8 @@ def test_every_case_has_a_name_of_its_own() -> None:
     assert [name for name, count in Counter(case.name for case in CASES).items() if count > 1] == []
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_every_case_says_what_is_done_and_who_says_what_is_right(case: Case) -> None:
-    assert case.call
-    assert case.source
+def test_every_case_says_what_is_done_and_who_says_what_is_right() -> None:
+    assert [case.name for case in CASES if not (case.call and case.source)] == []
 
 
 @pytest.mark.parametrize("profile", EXPECTATIONS)

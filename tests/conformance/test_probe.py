@@ -85,7 +85,15 @@ def test_an_exception_where_none_should_be_is_an_error(console: Console) -> None
 
 @pytest.mark.parametrize(
     "line",
-    [b"\n", b"1 2 3\n", b"hello\n", b"1 " * 8 + b"g\n", b"-1 " * 8 + b"\n", b"f" * 20 + b" 1 1 1 1 1 1 1\n"],
+    [
+        b"\n",
+        b"1 2 3\n",
+        b"hello\n",
+        b"2 1 1 1 1 1 1 1\n",
+        b"1 1 1 1 1 1 1 g\n",
+        b"1 1 1 1 1 1 1 -1\n",
+        b"1 1 1 1 1 1 1 10000000000000000\n",
+    ],
 )
 def test_what_is_no_answer_is_refused(console: Console, line: bytes) -> None:
     probe, theirs = console

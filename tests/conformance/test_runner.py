@@ -81,9 +81,7 @@ def test_a_machine_that_switches_itself_off_is_replaced(lab: Lab) -> None:
 
 
 def test_builtin_needs_a_qemu_board() -> None:
-    other = Board.model_construct(name="other", kind="other")
-    with (
-        pytest.raises(UsageError, match="other is a board of kind other"),
-        builtin_target(other, lambda *_: None),
-    ):
+    other = Board(name="other", kind="other", description="for tests")
+    start = builtin_target(other, lambda _step, _fraction: None)
+    with pytest.raises(UsageError, match="other is a board of kind other"), start:
         pass

@@ -62,10 +62,9 @@ def _round(lab: Lab) -> Mapping[str, Observation]:
     ]
     if target:
         lab.power_off(_TARGET)
+    answers = ", ".join(f"cpu{caller}: {answer}" for caller, answer in came.items())
     return {
-        "race.winners": _ONE
-        if right
-        else Event(", ".join(f"cpu{cpu}: {answer}" for cpu, answer in came.items())),
+        "race.winners": _ONE if right else Event(answers),
         "race.started_by": _WINNER if started_by else Event(f"started by no winner's call: {target}"),
     }
 
