@@ -61,7 +61,8 @@
         field   area_wake_intid, 8      /* what ended the last wait in `park` */
         field   area_distributor, 8     /* physical address of the GIC's distributor */
         field   area_cpu_frame, 8       /* of this vCPU's redistributor (GICv3) or of the CPU interface (GICv2) */
-        field   area_gic, 64            /* the guest's GIC state while we wait */
+        field   area_gic, 48            /* the guest's GIC state while we wait */
+        field   area_gic_saved, 16      /* whether it is there */
         field   area_stack, 160
         field   area_stack_top, 0
         field   area_data, 320          /* operands of a program */
@@ -358,13 +359,20 @@ until_interrupt_gicv\version:
         ret     x14
         .endm
 
-        /* Makes the tick the most important private interrupt at \frame; x8 becomes its bit. */
+        /*
+         * Saves what the tick needs changed at \frame, the last of what is saved; then makes it the most
+         * important private interrupt. x8 becomes its bit. The agent may send the vCPU to close_* at any
+         * moment, before a thing is saved, or changed.
+         */
         .macro  tick_open frame
         ldr     w7, [\frame, #GIC_IGROUPR0]
         ldr     w8, [\frame, #GIC_ISENABLER0]
         ldrb    w9, [\frame, #(GIC_IPRIORITYR + TICK_PPI)]
         stp     w7, w8, [x0, #(area_gic + 0)]
         str     w9, [x0, #(area_gic + 8)]
+        mov     w9, #1
+        dmb     sy
+        str     w9, [x0, #area_gic_saved]
         strb    wzr, [\frame, #(GIC_IPRIORITYR + TICK_PPI)]
         mov     w8, #(1 << TICK_PPI)
         mrs     x9, cntfrq_el0
@@ -374,6 +382,8 @@ until_interrupt_gicv\version:
         .macro  tick_close frame
         msr     cnthp_ctl_el2, xzr
         isb
+        ldr     w7, [x0, #area_gic_saved]
+        cbz     w7, 92f
         ldp     w7, w8, [x0, #(area_gic + 0)]
         ldr     w9, [x0, #(area_gic + 8)]
         tbnz    w8, #TICK_PPI, 91f
@@ -459,7 +469,8 @@ close_gicv3:
         str     w11, [x2, #GICR_WAKER]
         str     w10, [x1, #GICD_CTLR]
         dsb     sy
-        ret
+        str     wzr, [x0, #area_gic_saved]
+92:     ret
 
 open_gicv2:
         ldp     x1, x2, [x0, #area_distributor]
@@ -498,7 +509,8 @@ close_gicv2:
         str     w12, [x2, #GICC_PMR]
         str     w10, [x1, #GICD_CTLR]
         dsb     sy
-        ret
+        str     wzr, [x0, #area_gic_saved]
+92:     ret
 
         park    2
         park    3
