@@ -68,13 +68,20 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Adds the last lines of a failed test's sessions' logs to its report."""
     report = yield
-    if report.failed:
-        fixtures = item.funcargs.values()
-        sessions = [each for each in fixtures if isinstance(each, Session)]
-        sessions += [session for each in fixtures if isinstance(each, Boot) for session in each.sessions]
-        for folder in {session.folder for session in sessions}:
+    if report.failed and item.get_closest_marker("e2e"):
+        for folder in (
+            _sessions(item) or SessionFolder.all()
+        ):  # all, where a shared one has failed to be set up
             report.sections += _last_lines(folder)
     return report
+
+
+def _sessions(item: pytest.Function) -> set[SessionFolder]:
+    """The sessions that a test has among its fixtures."""
+    fixtures = item.funcargs.values()
+    sessions = [each for each in fixtures if isinstance(each, Session)]
+    sessions += [session for each in fixtures if isinstance(each, Boot) for session in each.sessions]
+    return {session.folder for session in sessions}
 
 
 def _last_lines(folder: SessionFolder) -> Iterator[tuple[str, str]]:

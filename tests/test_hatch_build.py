@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -40,6 +41,8 @@ def test_a_wheel_has_all_that_an_installed_agent_needs(tree: Path) -> None:
     assert result.returncode == 0, result.stderr
     with zipfile.ZipFile(next(tree.glob("out/*.whl"))) as wheel:
         assert wheel.read("hil_agent/el2/monitor.elf").startswith(b"\x7fELF")
+        probe = hashlib.sha256((tree / "guest_images/psci-probe/probe.S").read_bytes()).hexdigest()
+        assert wheel.read(f"hil_agent/data/assembled/{probe}.elf").startswith(b"\x7fELF")
         assert {
             "hil_agent/py.typed",
             "hil_agent/data/boards/qemu-virt.yaml",

@@ -42,6 +42,7 @@ area_elr:       .space 8
 area_spsr:      .space 8
 area_vbar:      .space 8
 area_cpacr:     .space 8
+area_time:      .space 8        /* CNTVCT_EL0 */
         .balign 16
 area_v:         .space 32 * 16
 area_arrived:   .space 8
@@ -124,7 +125,8 @@ arrive:
         mrs     x1, vbar_el1
         stp     x0, x1, [x19, #area_spsr]
         mrs     x0, cpacr_el1
-        str     x0, [x19, #area_cpacr]
+        mrs     x1, cntvct_el0
+        stp     x0, x1, [x19, #area_cpacr]
 
         adr     x0, vectors
         msr     vbar_el1, x0
@@ -214,7 +216,7 @@ answer:
 1:      orr     x1, x25, #1
         clz     x1, x1
         mov     x2, #60
-        bics    x1, x2, x1                      /* lowest bit of the first digit that is not 0 */
+        bic     x1, x2, x1                       /* lowest bit of the first digit that is not 0 */
 2:      lsr     x0, x25, x1
         and     x0, x0, #15
         cmp     x0, #10

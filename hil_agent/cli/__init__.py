@@ -30,6 +30,7 @@ _COMMANDS = {
     "resume": "power:resume",
     "context": "power:context",
     "trace": "trace:trace",
+    "conformance": "conformance:conformance",
 }
 """Where each command is. It is imported when it is used, so that every command starts at once."""
 

@@ -39,7 +39,7 @@ _MEASURED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class _Entry:
     """A vCPU as it entered the probe, with those of its system registers that the probe leaves alone."""
 
     record: Record
@@ -48,23 +48,19 @@ class Entry:
     vectors: int
 
     @classmethod
-    def look(cls, lab: Lab, cpu: int) -> Entry:
+    def look(cls, lab: Lab, cpu: int) -> _Entry:
         """Looks at a vCPU that has entered the probe and has done nothing since."""
         probe = lab.probe
         record = probe.record(cpu)
         system = {name: probe.read_system_register(name, cpu) for name in _READ}
         return cls(record, system, probe.mpidrs[cpu], probe.vectors)
 
-    def observe(self, topic: str) -> Mapping[str, Observation]:
-        """What the cases of `entry_cases` see."""
-        return {f"{topic}.{name}": _observation(aspect.look(self)) for name, aspect in _ASPECTS.items()}
-
 
 @dataclass(frozen=True, slots=True)
 class _Aspect:
     """One thing to look at, and what it should be."""
 
-    look: Callable[[Entry], Observation | int]
+    look: Callable[[_Entry], Observation | int]
     expected: Mapping[str, Answer]
     source: str = _MEASURED
     kept: Answer = None
@@ -83,7 +79,7 @@ def _record(look: Callable[[Record], int], source: str = _MEASURED, **expected: 
     return _Aspect(lambda entry: look(entry.record), expected, source)
 
 
-def _vectors(entry: Entry) -> Observation | int:
+def _vectors(entry: _Entry) -> Observation | int:
     return KEPT if entry.record.vbar == entry.vectors else entry.record.vbar
 
 
@@ -155,6 +151,12 @@ def entry_cases(
         )
         for name, aspect in _ASPECTS.items()
     )
+
+
+def observe_entry(lab: Lab, cpu: int, topic: str) -> Mapping[str, Observation]:
+    """What the cases of `entry_cases` see of a vCPU that has entered the probe and done nothing since."""
+    entry = _Entry.look(lab, cpu)
+    return {f"{topic}.{name}": _observation(aspect.look(entry)) for name, aspect in _ASPECTS.items()}
 
 
 def _expected(aspect: _Aspect, after_power_off: bool) -> dict[str, Answer | tuple[Answer, ...]]:

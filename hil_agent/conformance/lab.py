@@ -24,7 +24,7 @@ from hil_agent.conformance.observation import (
 )
 from hil_agent.conformance.probe import EL1H_MASKED, LANDINGS, Arrival, Probe, Record
 from hil_agent.conformance.target import Target
-from hil_agent.errors import GuestError
+from hil_agent.errors import GuestError, TargetError
 from hil_agent.psci import Conduit
 from hil_agent.psci.functions import MASK32
 
@@ -96,7 +96,10 @@ class Lab:
         """
         wanted = {0, *on}
         if not self._lost:
-            self._power(wanted)
+            try:
+                self._power(wanted)
+            except TargetError:
+                self.give_up()
         if self._lost:
             self._renew()
             self._power(wanted)
@@ -243,10 +246,10 @@ class Lab:
             self.power_off(cpu)
 
     def _await_start(self, call: Call) -> None:
-        """Takes note of the vCPU that a call has started, and of how it was entered."""
+        """Takes note of the vCPU that a call has started, if there is one, and of how it was entered."""
         target = self.resolve(call.args[0]) & _AFFINITY_01
-        cpu = next(index for index, mpidr in enumerate(self.probe.mpidrs) if mpidr & _AFFINITY_01 == target)
-        self._started = self.arrived(cpu)
+        found = [cpu for cpu, mpidr in enumerate(self.probe.mpidrs) if mpidr & _AFFINITY_01 == target]
+        self._started = self.arrived(found[0]) if found else None
 
 
 def _changed(record: Record) -> tuple[str, ...]:

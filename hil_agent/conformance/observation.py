@@ -9,7 +9,6 @@ from hil_agent.psci import ReturnCode
 from hil_agent.psci.functions import MASK64
 
 _UNDEFINED = 0x0200_0000
-_SIGN = 1 << 63
 
 BUILTIN = "builtin"
 """Name under which QEMU's own PSCI has its expectations, where they are not those of the profile ``qemu``."""

@@ -39,7 +39,7 @@ _AREA_SHIFT = 10
 _VECTORS_SIZE = 0x800
 _INSTRUCTION = 4
 _WORD = 32
-_BRIEF, _FULL = 7, 40
+_BRIEF, _FULL = 7, 41
 """Words of a record: up to x3, and all."""
 
 _LONGEST_LINE = 4096
@@ -66,6 +66,7 @@ class Record:
         pstate: as in SPSR_EL1.
         x: x0 to x3; x0 to x30 in a full record.
         sp, esr, elr, spsr, vbar, cpacr: likewise of EL1; 0 unless it is a full record.
+        time: CNTVCT_EL0 when it came back; likewise.
     """
 
     arrival: Arrival
@@ -79,6 +80,7 @@ class Record:
     spsr: int = 0
     vbar: int = 0
     cpacr: int = 0
+    time: int = 0
 
 
 class Probe:

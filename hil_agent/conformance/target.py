@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from pathlib import Path
+from typing import IO, Protocol
 
 from hil_agent import api
 from hil_agent.board.qemu_schema import QemuBoard
 from hil_agent.board.schema import Board, WakeSource
 from hil_agent.conformance.probe import Probe, read_labels
-from hil_agent.errors import GuestError, HostError, TargetTimeout, UsageError
+from hil_agent.errors import GuestError, HostError, LinkError, TargetError, TargetTimeout, UsageError
 from hil_agent.guest import catalogue, image
 from hil_agent.host import require
 from hil_agent.psci import Conduit
@@ -20,6 +22,7 @@ from hil_agent.session import Session, State
 
 GUEST = "psci-probe"
 _GICV2_CPUS, _GICV3_CPUS = 8, 16
+_LAST_WORDS = 4096
 
 
 class Target(Protocol):
@@ -113,8 +116,11 @@ def session_target(board: Board, progress: api.Progress) -> Iterator[Target]:
     """
     labels = read_labels(image.build(catalogue.find(GUEST), progress).kernel)
     with api.boot(board, guest=GUEST, progress=progress) as session, socket.socket(socket.AF_UNIX) as console:
-        console.connect(str(session.folder.console_socket))
         mpidrs = [int(cpu.mpidr, 16) for cpu in session.status().cpus]
+        try:
+            console.connect(str(session.folder.console_socket))
+        except OSError as error:
+            raise LinkError(f"the console of session {session.name} is gone: {error.strerror}") from error
         probe = Probe(console, labels, mpidrs)
         probe.start()
         yield _SessionTarget(session, board, probe)
@@ -133,12 +139,17 @@ def builtin_target(board: Board, progress: api.Progress) -> Iterator[Target]:
         raise UsageError(f"--builtin: {board.name} is a board of kind {board.kind}, not qemu")
     kernel = image.build(catalogue.find(GUEST), progress).kernel
     ours, theirs = socket.socketpair()
-    with ours:
+    with ours, tempfile.TemporaryFile() as said:
         with theirs:
-            process = _start(board, kernel.as_posix(), theirs)
+            process = _start(board, kernel, theirs, said)
         try:
             probe = Probe(ours, read_labels(kernel), _mpidrs(board))
-            probe.wait_banner()
+            try:
+                probe.wait_banner()
+            except TargetTimeout as error:
+                said.seek(0)
+                words = said.read(_LAST_WORDS).decode(errors="replace").strip()
+                raise TargetError(f"the probe does not start on {board.qemu}: {words or error}") from error
             probe.start()
             yield _BuiltinTarget(process, board, probe)
         finally:
@@ -146,17 +157,21 @@ def builtin_target(board: Board, progress: api.Progress) -> Iterator[Target]:
             process.wait()
 
 
-def _start(board: QemuBoard, kernel: str, console: socket.socket) -> subprocess.Popen[bytes]:
+def _start(
+    board: QemuBoard, kernel: Path, console: socket.socket, said: IO[bytes]
+) -> subprocess.Popen[bytes]:
     command = [
         *(str(require("setpriv")), "--pdeathsig", "KILL", "--", str(require(board.qemu))),
         *("-nodefaults", "-no-user-config", "-display", "none"),
         *("-machine", f"virt,gic-version={board.gic_version}", "-cpu", board.cpu),
-        *("-smp", str(board.cpus), "-m", f"{board.memory >> 20}M", "-kernel", kernel),
+        *("-smp", str(board.cpus), "-m", f"{board.memory >> 20}M", "-kernel", str(kernel)),
         *("-chardev", f"socket,id=serial,fd={console.fileno()}", "-serial", "chardev:serial"),
         *board.qemu_arg,
     ]
     try:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[console.fileno()])
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, pass_fds=[console.fileno()]
+        )
     except OSError as error:
         raise HostError(f"{command[0]} cannot be started: {error.strerror}") from error
 

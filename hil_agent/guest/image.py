@@ -26,11 +26,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hil_agent import resources
-from hil_agent.el2.build import GUEST_ADDRESS, PACKAGE, AssemblyError, assemble
-from hil_agent.errors import HostError
+from hil_agent.el2.build import ASSEMBLER, GUEST_ADDRESS, LINKER, AssemblyError, assemble
+from hil_agent.errors import FileError, HostError
 from hil_agent.guest import cpio, modules
 from hil_agent.guest.catalogue import AssembledDescription, LinuxDescription, Recipe
 from hil_agent.guest.debian import Apt, Package, Progress, contents, read_member
+from hil_agent.host import require
 
 _DIRECTORIES = ("dev", "proc", "sys", "tmp", "root", "bin", "sbin", "usr/bin", "usr/sbin")
 _UNFINISHED = ".unfinished-"
@@ -109,7 +110,8 @@ def build(recipe: Recipe, progress: Progress, *, refresh: bool = False) -> Guest
         refresh: Make it anew from the newest packages, even if it is in the cache.
 
     Raises:
-        HostError: no apt, no network, no space, no permission, or a package is not as expected.
+        HostError: no apt, no network, no assembler, no space, no permission, or a package is not as expected.
+        FileError: a source cannot be assembled.
     """
     if not refresh and (image := cached(recipe)):
         return image
@@ -190,12 +192,14 @@ def _assembled(source: Path) -> bytes:
     packaged = files("hil_agent") / "data" / "assembled" / f"{digest}.elf"
     if packaged.is_file():
         return packaged.read_bytes()
+    for tool in (ASSEMBLER, LINKER):
+        require(tool)
     with tempfile.TemporaryDirectory() as folder:
         elf = Path(folder, "guest.elf")
         try:
             assemble(source, elf, address=GUEST_ADDRESS)
         except AssemblyError as error:
-            raise HostError(f"{source}: {error}", hint=f"apt-get install {PACKAGE}") from error
+            raise FileError(str(error), path=source) from error
         return elf.read_bytes()
 
 

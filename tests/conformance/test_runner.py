@@ -12,7 +12,7 @@ from hil_agent.conformance import Lab, Result, Verdict, builtin_target, run
 from hil_agent.conformance.case import Call, Case, Landing, Mpidr, Scenario, ask
 from hil_agent.conformance.function_ids import Id
 from hil_agent.conformance.observation import Enters, Returns, expect
-from hil_agent.errors import UsageError
+from hil_agent.errors import TargetError, UsageError
 from hil_agent.psci import ReturnCode
 
 NO = ReturnCode.NOT_SUPPORTED
@@ -78,6 +78,13 @@ def test_a_machine_that_switches_itself_off_is_replaced(lab: Lab) -> None:
     assert judge(lab, off) == (Verdict.FAILED, "switched off")
     lab.arrange(on=[1])
     assert lab.call(Call(Id.AFFINITY_INFO64, (Mpidr(1), 0))) == Returns(0)
+
+
+def test_a_qemu_that_does_not_start_says_why() -> None:
+    board = load_board("qemu-virt").with_overrides(cpu="cortex-a99")
+    start = builtin_target(board, lambda _step, _fraction: None)
+    with pytest.raises(TargetError, match="unable to find CPU model 'cortex-a99'"), start:
+        pass
 
 
 def test_builtin_needs_a_qemu_board() -> None:

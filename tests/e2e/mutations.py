@@ -49,6 +49,7 @@ CALLS: dict[str, tuple[Function | None, Change]] = {
     "features deny": (Function.PSCI_FEATURES, answer(ReturnCode.NOT_SUPPORTED)),
     "vCPUs are always on": (Function.AFFINITY_INFO, answer(0)),
     "CPU_ON of a vCPU that is on succeeds": (Function.CPU_ON, in_place_of(ReturnCode.ALREADY_ON, 0)),
+    "CPU_ON of an absent vCPU succeeds": (Function.CPU_ON, in_place_of(ReturnCode.INVALID_PARAMETERS, 0)),
     "CPU_ON takes any entry": (Function.CPU_ON, in_place_of(ReturnCode.INVALID_ADDRESS, 0)),
     "CPU_ON is lost": (Function.CPU_ON, without(PowerOn)),
     "CPU_OFF returns": (Function.CPU_OFF, only(Return((0,)))),

@@ -62,6 +62,7 @@ NOTICED_BY = {
     "smc is refused": ("xen", "conduit.smc.version", "NOT_SUPPORTED"),
     "vCPUs are always on": ("xen", "affinity.off.cpu1.64", "0x0"),
     "CPU_ON of a vCPU that is on succeeds": ("xen", "race.winners", "cpu0: 0x0, cpu1: 0x0, cpu2: 0x0"),
+    "CPU_ON of an absent vCPU succeeds": ("xen", "cpu_on.absent.64", "0x0"),
     "CPU_ON takes any entry": ("xen", "cpu_on.off.odd", "0x0"),
     "CPU_ON is lost": ("xen", "cpu_on.cpu1", "did not come back"),
     "CPU_OFF returns": ("xen", "cpu_off.secondary", "0x0"),

@@ -18,4 +18,4 @@ from hil_agent.conformance.case import Scenario
 def scenarios() -> list[Scenario]:
     """All scenarios, topic by topic."""
     modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
-    return [scenario for module in modules for scenario in getattr(module, "SCENARIOS", ())]
+    return [scenario for module in modules for scenario in module.SCENARIOS]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hil_agent.conformance.case import Argument, Call, Case, Landing, Mpidr, Scenario, ask, scenario
-from hil_agent.conformance.entry_state import Entry, entry_cases, mark
+from hil_agent.conformance.entry_state import entry_cases, mark, observe_entry
 from hil_agent.conformance.function_ids import Id
 from hil_agent.conformance.lab import Lab
 from hil_agent.conformance.observation import Answer, Enters, Observation, expect
@@ -82,7 +82,8 @@ def _second_life(lab: Lab) -> Mapping[str, Observation]:
     mark(lab, 1)
     lab.power_off(1)
     came = lab.start(Call(Id.CPU_ON64, (Mpidr(1), Landing(5), _CONTEXT)))
-    return {"cpu_on.second_life": came, **Entry.look(lab, 1).observe("cpu_on.entry")}
+    seen = observe_entry(lab, 1, "cpu_on.entry") if isinstance(came, Enters) else {}
+    return {"cpu_on.second_life": came, **seen}
 
 
 def _ping_pong(lab: Lab) -> Observation:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hil_agent.conformance.case import Argument, Call, Case, Landing, Mpidr, Scenario, scenario
 from hil_agent.conformance.devices import enable_mmu, no_timer, timer
-from hil_agent.conformance.entry_state import Entry, entry_cases, mark
+from hil_agent.conformance.entry_state import entry_cases, mark, observe_entry
 from hil_agent.conformance.function_ids import Id
 from hil_agent.conformance.lab import Lab
 from hil_agent.conformance.observation import (
@@ -28,6 +28,8 @@ _GARBAGE = 0xDEAD_BEEF << 32
 _POWER_DOWN = 1 << 16
 _CONTEXT = 0x1122_3344_5566_7788
 _WAIT_S = 0.02
+_LONG_S = 0.4
+"""Long beside what it takes to talk to the probe on a busy host."""
 
 _SOURCE = (
     "DEN0022, CPU_SUSPEND; Xen, KVM and QEMU wait for an interrupt, whatever the power state, "
@@ -48,21 +50,21 @@ def _suspends(name: str, call: Call, expected: Expected, *, after_s: float = _WA
 
 
 def _waits(lab: Lab) -> Observation:
-    with timer(lab, _WAIT_S):
-        before = lab.probe.read_system_register("CNTV_CVAL_EL0")
+    with timer(lab, _LONG_S):
+        deadline = lab.probe.read_system_register("CNTV_CVAL_EL0")
         lab.call(Call(Id.CPU_SUSPEND64, (0,)))
-        return YES if lab.probe.read_system_register("CNTVCT_EL0") >= before else NO
+        return YES if lab.probe.record(0).time >= deadline else NO
 
 
 def _affinity_meanwhile(lab: Lab) -> Observation:
     """Of a vCPU that is suspended until its timer goes off."""
-    with timer(lab, 0.2, cpu=1):
+    with timer(lab, _LONG_S, cpu=1):
         lab.prepare(Call(Id.CPU_SUSPEND64, (0,), cpu=1))
         lab.probe.go()
         came = lab.call(Call(Id.AFFINITY_INFO64, (Mpidr(1), 0)))
-        early = lab.probe.arrival(1, 0.0) is not None
-        lab.probe.arrival(1, 1.0)
-    return Event("returned at once") if early else came
+        asked = lab.probe.record(0).time
+        lab.probe.arrival(1, _LONG_S)
+        return came if asked <= lab.probe.record(1).time else Event("it was back already")
 
 
 def _power_down(lab: Lab) -> Mapping[str, Observation]:
@@ -70,7 +72,8 @@ def _power_down(lab: Lab) -> Mapping[str, Observation]:
     enable_mmu(lab.probe)
     with timer(lab, _WAIT_S):
         came = lab.call(Call(Id.CPU_SUSPEND64, (_POWER_DOWN, Landing(3), _CONTEXT)))
-        return {"cpu_suspend.power_down.with_mmu": came, **Entry.look(lab, 0).observe("cpu_suspend.entry")}
+        seen = observe_entry(lab, 0, "cpu_suspend.entry") if isinstance(came, Enters) else {}
+    return {"cpu_suspend.power_down.with_mmu": came, **seen}
 
 
 def _statistics(lab: Lab) -> Mapping[str, Observation]:
@@ -86,7 +89,7 @@ def _statistics(lab: Lab) -> Mapping[str, Observation]:
     after = numbers()
     return {
         "cpu_suspend.stat_count": Returns(after[0] - before[0]),
-        "cpu_suspend.stat_residency": YES if after[1] - before[1] >= _WAIT_S * 1e6 / 2 else NO,
+        "cpu_suspend.stat_residency": YES if after[1] > before[1] else NO,
     }
 
 
@@ -201,7 +204,7 @@ SCENARIOS = [
             ),
             Case(
                 "cpu_suspend.stat_residency",
-                "PSCI_STAT_RESIDENCY64(cpu0, power-down) goes up by the time it took",
+                "PSCI_STAT_RESIDENCY64(cpu0, power-down) goes up over CPU_SUSPEND64",
                 expect(YES, xen=None, kvm=None, qemu=None),
                 "DEN0022, PSCI_STAT_RESIDENCY",
             ),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from hil_agent.board.schema import WakeSource
 from hil_agent.conformance.case import Argument, Call, Case, Landing, Mpidr, Scenario, ask, scenario
 from hil_agent.conformance.devices import enable_mmu, no_timer, timer, timer_is_pending
-from hil_agent.conformance.entry_state import Entry, entry_cases, mark
+from hil_agent.conformance.entry_state import entry_cases, mark, observe_entry
 from hil_agent.conformance.function_ids import Id
 from hil_agent.conformance.lab import Lab
 from hil_agent.conformance.observation import KEPT, NO, YES, Answer, Enters, Event, Observation, expect
@@ -75,13 +75,14 @@ def _whole(lab: Lab) -> Mapping[str, Observation]:
     enable_mmu(probe)
     before = probe.read_system_register("CNTVCT_EL0")
     came = lab.suspend(_suspend(3))
-    seen = dict(Entry.look(lab, 0).observe("system_suspend.entry"))
+    seen: dict[str, Observation] = {"system_suspend.with_mmu": came}
+    if not isinstance(came, Enters):
+        return seen
+    seen |= observe_entry(lab, 0, "system_suspend.entry")
     fp = probe.record(0).changed >> 32
     went_on = probe.read_system_register("CNTVCT_EL0") > before
     lost = [hex(address) for address in _MEMORY if probe.read_memory(address) != _PATTERN ^ address]
-    return {
-        **seen,
-        "system_suspend.with_mmu": came,
+    return seen | {
         "system_suspend.fp_registers": Event("changed") if fp else KEPT,
         "system_suspend.counter": YES if went_on else NO,
         "system_suspend.memory": Event(f"changed: {' '.join(lost)}") if lost else KEPT,
@@ -89,7 +90,9 @@ def _whole(lab: Lab) -> Mapping[str, Observation]:
 
 
 def _others(lab: Lab) -> Mapping[str, Observation]:
-    lab.suspend(_suspend())
+    came = lab.suspend(_suspend())
+    if came != _ENTERS:
+        return {"system_suspend.others_stay_off": came}
     return {
         "system_suspend.others_stay_off": lab.call(Call(Id.AFFINITY_INFO64, (Mpidr(1), 0))),
         "system_suspend.others_can_start": lab.start(Call(Id.CPU_ON64, (Mpidr(1), Landing(), _CONTEXT))),
@@ -100,8 +103,11 @@ def _by_secondary(lab: Lab) -> Mapping[str, Observation]:
     lab.probe.hand_over(1)
     lab.power_off(0)
     call = Call(Id.SYSTEM_SUSPEND64, (Landing(2), _CONTEXT), cpu=1)
+    came = lab.suspend(call)
+    if came != _ENTERS:
+        return {"system_suspend.by_cpu1": came}
     return {
-        "system_suspend.by_cpu1": lab.suspend(call),
+        "system_suspend.by_cpu1": came,
         "system_suspend.by_cpu1.boot_cpu": lab.call(Call(Id.AFFINITY_INFO64, (Mpidr(0), 0), cpu=1)),
     }
 
@@ -124,8 +130,8 @@ def _wakes(seconds: float) -> Callable[[Lab], Observation]:
 
 def _interrupt_kept(lab: Lab) -> Observation:
     with timer(lab, 0):
-        lab.suspend(_suspend())
-        return YES if timer_is_pending(lab) else NO
+        came = lab.suspend(_suspend())
+        return came if came != _ENTERS else YES if timer_is_pending(lab) else NO
 
 
 def _no_interrupt_wakes(lab: Lab) -> str | None:
