@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,12 +17,14 @@ from hil_agent.errors import StateError, UsageError
 from hil_agent.psci import ContextOrder
 from hil_agent.session import Session, State
 
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Cycle
+
 pytestmark = pytest.mark.e2e
 
 Boot = Callable[..., Session]
 Assemble = Callable[..., Path]
 CommandLine = Callable[..., subprocess.CompletedProcess[str]]
-RunCycle = Callable[[Session], Any]
 
 LOAD_ADDRESS = 0x40200000
 CONTEXT_ID = 0x1122334455667788
@@ -256,7 +258,7 @@ def test_a_held_linux_runs_no_command(linux: Session) -> None:
     assert linux.exec("echo on").text == "on"
 
 
-def test_a_linux_that_was_held_suspends_as_ever(linux: Session, cycle: RunCycle) -> None:
+def test_a_linux_that_was_held_suspends_as_ever(linux: Session, cycle: Callable[[Session], Cycle]) -> None:
     linux.suspend_by_host()
     linux.resume()
     assert cycle(linux).command.status == 0
@@ -265,12 +267,14 @@ def test_a_linux_that_was_held_suspends_as_ever(linux: Session, cycle: RunCycle)
 # ------------------------------------------------------------------- resume against suspend
 
 
-@pytest.mark.parametrize("order", ContextOrder)
+@pytest.mark.parametrize(
+    ("order", "gic"), [(ContextOrder.STATE_FIRST, 3), (ContextOrder.CONTEXT_FIRST, 2)], ids=str
+)
 def test_a_resume_that_races_with_the_suspend_is_refused_or_complete(
-    boot: Boot, assemble: Assemble, order: ContextOrder
+    boot: Boot, assemble: Assemble, order: ContextOrder, gic: int
 ) -> None:
-    guest = bare_metal(assemble, "race", ROUNDS=ROUNDS)
-    session = boot(**guest, ready="^done", context_order=order.value)
+    guest = bare_metal(assemble, "race", ROUNDS=ROUNDS, GIC=gic)
+    session = boot(**guest, ready="^done", gic_version=gic, context_order=order.value)
     over = threading.Event()
     resumed, refused = [], []
 
@@ -291,5 +295,6 @@ def test_a_resume_that_races_with_the_suspend_is_refused_or_complete(
         over.set()
         for thread in threads:
             thread.join()
-    assert (said(session, "mistakes"), len(resumed)) == ([0], ROUNDS)
+    assert (said(session, "wrong_entries"), said(session, "gic_changes")) == ([0], [0])
+    assert len(resumed) == ROUNDS
     assert refused

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hil_agent.errors import GuestError, TargetTimeout
 from hil_agent.session import Session
 
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Cycle
+
 pytestmark = pytest.mark.e2e
 
 Boot = Callable[..., Session]
-RunCycle = Callable[[Session], Any]
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,13 @@ class Machine:
         options: of `hil_agent.boot`.
         says: what its kernel says of PSCI's version.
         suspends: whether it has SYSTEM_SUSPEND.
+        cpus: how many vCPUs it has.
     """
 
     options: dict[str, Any]
     says: str
     suspends: bool = True
-    cpus: int = field(default=2)
+    cpus: int = 2
 
 
 MACHINES = {
@@ -74,7 +77,7 @@ def linux(request: pytest.FixtureRequest, boot_shared: Boot) -> Iterator[Linux]:
 
 
 @pytest.fixture(scope="module")
-def cycled(linux: Linux, cycle: RunCycle) -> Any:
+def cycled(linux: Linux, cycle: Callable[[Session], Cycle]) -> Cycle:
     """Its first suspend and resume."""
     return cycle(linux.session)
 
@@ -93,18 +96,18 @@ def test_deep_suspend_is_offered_where_there_is_system_suspend(linux: Linux) -> 
 
 
 @pytest.mark.parametrize("linux", SUSPENDING, indirect=True)
-def test_it_suspends_and_resumes(cycled: Any) -> None:
+def test_it_suspends_and_resumes(cycled: Cycle) -> None:
     assert (cycled.command.status, cycled.successes) == (0, (0, 1))
 
 
 @pytest.mark.parametrize("linux", SUSPENDING, indirect=True)
-def test_every_vcpu_is_back_after_the_resume(linux: Linux, cycled: Any) -> None:
+def test_every_vcpu_is_back_after_the_resume(linux: Linux, cycled: Cycle) -> None:
     online = linux.session.exec("grep -c ^processor /proc/cpuinfo").text
     assert (int(online), {cpu.power for cpu in linux.session.status().cpus}) == (linux.machine.cpus, {"on"})
 
 
 @pytest.mark.parametrize("linux", SUSPENDING, indirect=True)
-def test_the_kernel_complains_of_nothing(linux: Linux, cycled: Any) -> None:
+def test_the_kernel_complains_of_nothing(linux: Linux, cycled: Cycle) -> None:
     lines = (linux.kernel_log + cycled.kernel_log).splitlines()
     assert [line for line in lines if any(sign in line for sign in COMPLAINTS)] == []
 
@@ -128,5 +131,5 @@ def test_before_0_2_only_the_function_ids_of_the_device_tree_are_called(linux: L
 
 @pytest.mark.parametrize("linux", ["qemu"], indirect=True)
 def test_without_system_suspend_the_message_says_why(linux: Linux) -> None:
-    with pytest.raises((GuestError, TargetTimeout), match="mem_sleep|s2idle"):
+    with pytest.raises((GuestError, TargetTimeout), match=r"mem_sleep|s2idle"):
         linux.session.suspend(timeout_s=5)

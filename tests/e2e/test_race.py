@@ -23,11 +23,12 @@ Assemble = Callable[..., Path]
 LOAD_ADDRESS = 0x40200000
 CYCLES = 100
 CONTEXT_ID = 0x1122334455667788
+GIC_STATE = {"isenabler0": 0x2A000000, "igroupr0": 0x5A5A0000, "pmr": 0xA8, "igrpen1": 0}
 
 
 @pytest.fixture(scope="module")
 def session(boot_shared: Boot, assemble: Assemble) -> Session:
-    kernel = assemble("suspend", LOAD_ADDRESS)
+    kernel = assemble("suspend", LOAD_ADDRESS, GICV3=1)
     return boot_shared(kernel=kernel, load_address=LOAD_ADDRESS, memory="64M", ready="^ready")
 
 
@@ -86,6 +87,14 @@ def test_the_guest_was_always_entered_with_its_context_id(
     values = [int(value, 16) for value in re.findall(r"^x0=(\w+)", log, re.MULTILINE)]
     expected = [CONTEXT_ID, CONTEXT_ID & 0xFFFFFFFF] * len(values)
     assert values == expected[: outcome[0]]
+
+
+@pytest.mark.parametrize(("register", "value"), GIC_STATE.items(), ids=GIC_STATE)
+def test_the_interrupt_controller_was_always_as_the_guest_had_left_it(
+    session: Session, outcome: tuple[int, list[object]], register: str, value: int
+) -> None:
+    log = session.folder.console_log.read_text()
+    assert {int(seen, 16) for seen in re.findall(rf"^{register}=(\w+)", log, re.MULTILINE)} == {value}
 
 
 def test_no_call_ever_returned(session: Session, outcome: tuple[int, list[object]]) -> None:

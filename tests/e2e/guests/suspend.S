@@ -1,5 +1,6 @@
 /*
- * Suspends again and again, with a GIC that was never initialised, and tells how it was entered.
+ * Suspends again and again, and tells how it was entered. The GIC was never initialised, or, with GICV3
+ * defined, left in a state that is told at every entry.
  * Before each suspend the MMU is on (an identity map), so that the entry state has something to show.
  */
         .include "console.inc"
@@ -18,6 +19,9 @@
         .endm
 
         prologue
+        .ifdef  GICV3
+        bl      gic_set_up
+        .endif
         bl      mmu_on
         say     "ready\n"
 again:
@@ -50,8 +54,37 @@ resumed:
         show    el_spsel, x22
         show    daif, x23
         show    sctlr, x24
+        .ifdef  GICV3
+        ldr     x10, =GICR_SGI
+        ldr     w19, [x10, #GICR_ISENABLER0]
+        ldr     w22, [x10, #GICR_IGROUPR0]
+        mrs     x23, icc_pmr_el1
+        mrs     x24, icc_igrpen1_el1
+        show    isenabler0, x19
+        show    igroupr0, x22
+        show    pmr, x23
+        show    igrpen1, x24
+        .endif
         bl      mmu_on
         b       again
+
+        .ifdef  GICV3
+        .set    GICR_SGI, 0x080b0000
+        .set    GICR_IGROUPR0, 0x080
+        .set    GICR_ISENABLER0, 0x100
+/* Leaves values behind that nobody else would: they are to be there after a resume. */
+gic_set_up:
+        ldr     x10, =GICR_SGI
+        ldr     w11, =0x2a000000
+        str     w11, [x10, #GICR_ISENABLER0]
+        ldr     w11, =0x5a5a0000
+        str     w11, [x10, #GICR_IGROUPR0]
+        mov     x11, #0xa8
+        msr     icc_pmr_el1, x11
+        msr     icc_igrpen1_el1, xzr
+        isb
+        ret
+        .endif
 
 /* 1 GiB blocks: devices, then memory. */
 mmu_on:
