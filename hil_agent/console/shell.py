@@ -126,7 +126,8 @@ class Shell:
         mark = re.compile(rb"=%s\.(\d{1,3}):;" % nonce.encode())
         try:
             with self._channel.cancelled_by(cancel):
-                self._channel.send(_DROP_LINE + f" {command}; echo =''{nonce}.$?:';'\n".encode(), deadline)
+                line = f" ({command}\n) ; echo =''{nonce}.$?:';'\n"
+                self._channel.send(_DROP_LINE + line.encode(), deadline)
                 found = self._channel.expect(mark, until=deadline, settled=deadline)
         except Cancelled:
             self._channel.send(_INTERRUPTS[0][0], time.monotonic() + START_TIMEOUT_S)
@@ -135,7 +136,8 @@ class Shell:
             self._channel.send(_INTERRUPTS[0][0], time.monotonic() + START_TIMEOUT_S)
             raise TargetTimeout(f"the guest's command did not end within {timeout_s:g} s")
         before, match = found
-        return Result(before.partition(b"\n")[2].replace(b"\r", b""), int(match[1]))
+        output = before.rpartition(b"$?:';'")[2]  # behind the echo of what was typed
+        return Result(output.replace(b"\r", b"").lstrip(b"\n"), int(match[1]))
 
     def push(
         self,

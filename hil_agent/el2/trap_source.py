@@ -349,12 +349,13 @@ class El2TrapSource:
     # ------------------------------------------------------------------------- within
 
     def _prepare_area(self, cpu: int) -> None:
-        """Tells the monitor where a vCPU's interrupt controller is."""
+        """Tells the monitor where a vCPU's interrupt controller is, and that it has saved nothing of it."""
         frames = (self._gic.distributor, self._gic.cpu_frame(cpu))
         self._client.write_memory(
             self._area(cpu) + self._offsets["area_distributor"],
             b"".join(frame.to_bytes(8, "little") for frame in frames),
         )
+        self._client.write_memory(self._area(cpu) + self._offsets["area_gic_saved"], bytes(8))
 
     def _run_program(self, cpu: int, program: Program, *, unpark: bool = False) -> None:
         area = self._area(cpu)

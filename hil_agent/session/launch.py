@@ -67,6 +67,9 @@ def boot(
 def _start(folder: SessionFolder, plan: BootPlan, owner: socket.socket) -> None:
     try:
         folder.plan.write_text(plan.model_dump_json(indent=2))
+    except OSError as error:
+        raise HostError(f"cannot write {folder.plan}: {error.strerror}") from error
+    try:
         with folder.session_log.open("wb") as log:
             subprocess.Popen(
                 [sys.executable, "-m", "hil_agent.session", str(folder.path), str(owner.fileno())],

@@ -157,7 +157,7 @@ class Service:
         if not profile.offers(Function.SYSTEM_SUSPEND):
             raise StateError(
                 f"the vPSCI (profile {profile.name}, PSCI {profile.psci_version}) has no SYSTEM_SUSPEND: "
-                "the guest would only go idle",
+                "the guest would only go to s2idle",
                 hint="boot it with another --profile or --psci-version",
             )
         before, calls = self._cell.suspends, self._cell.calls

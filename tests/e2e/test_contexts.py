@@ -29,7 +29,10 @@ CommandLine = Callable[..., subprocess.CompletedProcess[str]]
 LOAD_ADDRESS = 0x40200000
 CONTEXT_ID = 0x1122334455667788
 ROUNDS = 150
-NEXT_S = 10
+SOON_S = 10
+
+LAST_WORDS = re.compile(r"^(?:ready|(?:returned|sctlr)=[0-9a-f]{16})\r?$", re.MULTILINE)
+"""What the guest that suspends again and again says last before it does."""
 
 
 def bare_metal(assemble: Assemble, name: str, **symbols: int) -> dict[str, Any]:
@@ -50,6 +53,14 @@ def said(session: Session, name: str) -> list[int]:
     return [int.from_bytes(int(value, 16).to_bytes(8), signed=True) for value in found]
 
 
+def wait_until(done: Callable[[], bool]) -> None:
+    """Waits for something that is seen on the console only."""
+    deadline = time.monotonic() + SOON_S
+    while not done():
+        assert time.monotonic() < deadline, "the guest says nothing any more"
+        time.sleep(0.01)
+
+
 def last_cause(session: Session) -> str:
     """What ended the last suspend."""
     events = [json.loads(line) for line in session.folder.journal.read_text().splitlines()]
@@ -65,17 +76,24 @@ def sleeper(boot_shared: Boot, assemble: Assemble) -> Session:
     return boot_shared(**bare_metal(assemble, "suspend"))
 
 
+def wait_asleep(session: Session) -> None:
+    """Waits until the guest is suspended, and all that it has said before has arrived."""
+    session.wait(State.SUSPENDED, timeout_s=SOON_S)
+    suspends = session.status().suspends
+    wait_until(lambda: len(LAST_WORDS.findall(session.folder.console_log.read_text())) == suspends)
+
+
 @pytest.fixture
 def asleep(sleeper: Session) -> Session:
     """The guest while it is suspended."""
-    sleeper.wait(State.SUSPENDED, timeout_s=NEXT_S)
+    wait_asleep(sleeper)
     return sleeper
 
 
 def test_a_context_id_that_was_set_is_what_the_guest_finds_in_x0(asleep: Session) -> None:
     asleep.set_context(context_id=0xC0FFEE)
     asleep.resume()
-    asleep.wait(State.SUSPENDED, timeout_s=NEXT_S)
+    wait_asleep(asleep)
     assert said(asleep, "x0")[-1] == 0xC0FFEE
 
 
@@ -83,7 +101,7 @@ def test_an_entry_point_that_was_set_is_where_the_guest_goes_on(asleep: Session)
     before = asleep.folder.console_log.read_text().count("ready")
     asleep.set_context(entry_point=LOAD_ADDRESS)
     asleep.resume()
-    asleep.wait(State.SUSPENDED, timeout_s=NEXT_S)
+    wait_asleep(asleep)
     assert asleep.folder.console_log.read_text().count("ready") == before + 1
 
 
@@ -99,16 +117,16 @@ def test_what_is_not_set_stays(asleep: Session) -> None:
 def test_an_edit_is_for_one_resume_only(asleep: Session) -> None:
     asleep.set_context(context_id=1)
     asleep.resume()
-    asleep.wait(State.SUSPENDED, timeout_s=NEXT_S)
+    wait_asleep(asleep)
     asleep.resume()
-    asleep.wait(State.SUSPENDED, timeout_s=NEXT_S)
+    wait_asleep(asleep)
     assert said(asleep, "x0")[-1] & 0xFFFFFFFF == CONTEXT_ID & 0xFFFFFFFF
 
 
 def test_with_the_context_cleared_the_call_returns_success(asleep: Session) -> None:
     asleep.clear_context()
     asleep.resume()
-    asleep.wait(State.SUSPENDED, timeout_s=NEXT_S)
+    wait_asleep(asleep)
     assert said(asleep, "returned")[-1] == 0
 
 
@@ -118,7 +136,7 @@ def test_with_the_context_cleared_the_call_returns_success(asleep: Session) -> N
 def test_an_abandoned_suspend_returns_the_chosen_code(asleep: Session, code: str, value: int) -> None:
     asleep.resume(answer=code)
     cause = last_cause(asleep)
-    asleep.wait(State.SUSPENDED, timeout_s=NEXT_S)
+    wait_asleep(asleep)
     assert (said(asleep, "returned")[-1], cause) == (value, f"abandoned, {code}")
 
 
@@ -147,7 +165,7 @@ def test_the_context_on_the_command_line(asleep: Session, hil_agent_command: Com
     assert hil_agent_command("context", "show", asleep.name).returncode == 3
     assert hil_agent_command("resume", asleep.name, "--as-is", "--deny", "DENIED").returncode == 2
     assert hil_agent_command("resume", asleep.name, "--deny", "DENIED").returncode == 0
-    asleep.wait(State.SUSPENDED, timeout_s=NEXT_S)
+    wait_asleep(asleep)
     assert said(asleep, "returned")[-1] == -3
 
 
@@ -157,18 +175,15 @@ def test_the_context_on_the_command_line(asleep: Session, hil_agent_command: Com
 def wait_said(session: Session, count: int) -> None:
     """Waits until the guest has looked at its registers ``count`` times more."""
     wanted = len(said(session, "changed")) + count
-    deadline = time.monotonic() + NEXT_S
-    while len(said(session, "changed")) < wanted:
-        assert time.monotonic() < deadline, "the guest says nothing any more"
-        time.sleep(0.01)
+    wait_until(lambda: len(said(session, "changed")) >= wanted)
 
 
 def test_an_abandoned_suspend_changes_no_register_but_x0(boot: Boot, assemble: Assemble) -> None:
     session = boot(**bare_metal(assemble, "steady", SUSPENDS=1))
     for _ in range(3):
-        session.wait(State.SUSPENDED, timeout_s=NEXT_S)
+        session.wait(State.SUSPENDED, timeout_s=SOON_S)
         session.resume(answer="DENIED")
-    session.wait(State.SUSPENDED, timeout_s=NEXT_S)
+    wait_until(lambda: len(said(session, "changed")) == 3)
     assert said(session, "changed") == [0, 0, 0]
 
 
@@ -222,7 +237,7 @@ def test_a_held_guest_refuses(held: Session, action: Callable[[Session], None]) 
 
 
 def test_a_held_guest_can_be_reset(held: Session) -> None:
-    held.reset(timeout_s=NEXT_S)
+    held.reset(timeout_s=SOON_S)
     wait_said(held, 1)
     assert held.status().state is State.RUNNING
 

@@ -54,8 +54,10 @@ FAULTS = {
 }
 """Each is met by another SYSTEM_SUSPEND of the same guest: the first, the third, the fifth ..."""
 
-PLAN = {name: 2 * index + 1 for index, name in enumerate(FAULTS)}
-RULES = tuple(f"{FAULTS[name]},function=SYSTEM_SUSPEND,nth={nth},name={name}" for name, nth in PLAN.items())
+RULES = tuple(
+    f"{rule},function=SYSTEM_SUSPEND,nth={2 * index + 1},name={name}"
+    for index, (name, rule) in enumerate(FAULTS.items())
+)
 REFUSED = {
     "denied": ("Operation not permitted", "DENIED"),
     "internal": ("Invalid argument", "INTERNAL_FAILURE"),
@@ -90,17 +92,8 @@ class Attempt:
     next: Cycle
 
 
-@pytest.fixture(scope="module")
-def linux(boot_shared: Boot) -> Session:
-    return boot_shared(fault=RULES)
-
-
-@pytest.fixture(scope="module", params=PLAN)
-def attempt(request: pytest.FixtureRequest, linux: Session, cycle: Callable[[Session], Cycle]) -> Attempt:
-    """A suspend at which the fault fires, resumed by command only if nothing else wakes the guest."""
-    fault = request.param
-    while sum(linux.status().counters.get("SYSTEM_SUSPEND", ())) < PLAN[fault] - 1:
-        cycle(linux)  # only if tests were left out
+def attempt_suspend(linux: Session, fault: str, cycle: Callable[[Session], Cycle]) -> Attempt:
+    """A suspend at which ``fault`` fires, resumed by command unless it is to wake by itself."""
     error, context_id, status = None, None, None
     before = len(events(linux, "resumed"))
     try:
@@ -129,6 +122,18 @@ def attempt(request: pytest.FixtureRequest, linux: Session, cycle: Callable[[Ses
     )
 
 
+@pytest.fixture(scope="module")
+def attempts(boot_shared: Boot, cycle: Callable[[Session], Cycle]) -> dict[str, Attempt]:
+    """One Linux meets all of them, one after the other."""
+    with boot_shared(fault=RULES) as linux:
+        return {fault: attempt_suspend(linux, fault, cycle) for fault in FAULTS}
+
+
+@pytest.fixture(params=FAULTS)
+def attempt(request: pytest.FixtureRequest, attempts: dict[str, Attempt]) -> Attempt:
+    return attempts[request.param]
+
+
 def test_the_trace_names_the_fault(attempt: Attempt) -> None:
     assert attempt.call.fault == attempt.fault
 
@@ -146,7 +151,7 @@ def test_a_refused_suspend_is_an_error_of_echo_mem(attempt: Attempt) -> None:
     assert attempt.call.result == code
 
 
-@pytest.mark.parametrize("attempt", [name for name in PLAN if name not in REFUSED], indirect=True)
+@pytest.mark.parametrize("attempt", [name for name in FAULTS if name not in REFUSED], indirect=True)
 def test_the_others_end_well(attempt: Attempt) -> None:
     assert (attempt.error, attempt.status) == (None, 0)
 
@@ -174,11 +179,13 @@ def test_linux_makes_no_use_of_the_context_id(attempt: Attempt) -> None:
 def test_a_guest_sees_a_corrupted_context_id(boot: Boot, assemble: Assemble) -> None:
     kernel = assemble("suspend", LOAD_ADDRESS)
     fault = ("kind=corrupt,function=SYSTEM_SUSPEND,context_id=0xff00,nth=1",)
-    session = boot(kernel=kernel, load_address=LOAD_ADDRESS, memory="64M", wait=False, fault=fault)
+    expected = f"^x0={CONTEXT_ID ^ 0xFF00:016x}"
+    session = boot(
+        kernel=kernel, load_address=LOAD_ADDRESS, memory="64M", ready=expected, wait=False, fault=fault
+    )
     session.wait(State.SUSPENDED, timeout_s=SOON_S)
     session.resume()
-    session.wait(State.SUSPENDED, timeout_s=SOON_S)
-    assert f"x0={CONTEXT_ID ^ 0xFF00:016x}" in session.folder.console_log.read_text()
+    session.wait_ready(timeout_s=SOON_S)
 
 
 # ----------------------------------------------------------------- a resume that goes wrong
