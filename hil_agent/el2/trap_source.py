@@ -8,6 +8,7 @@ the machine moves in between.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -33,7 +34,11 @@ _EL2 = 0x8
 _FLAGS_SHIFT = 28
 
 _GENERAL = tuple(f"x{number}" for number in range(31))
-_NOT_THE_GUESTS = ("_EL2", "_EL3")
+_LEAVING = ("ELR_EL2", "SPSR_EL2")
+_NOT_THE_GUESTS = re.compile(
+    r".*_EL[23]|ID_.*|MVFR\d_.*|(MIDR|MPIDR|REVIDR|AIDR|CTR|CLIDR|CCSIDR|DCZID|RVBAR|DUMMY|RES_)\w*"
+)
+"""State of higher exception levels, and what identifies a CPU and never changes."""
 
 _PSTATE_MASK = 0x3DF  # DAIF and mode
 _EL0T, _EL1T = 0x0, 0x4
@@ -110,6 +115,11 @@ class El2TrapSource:
         self._threads: list[ThreadId] = client.threads()
         self._cpus = {thread: cpu for cpu, thread in enumerate(self._threads)}
         self._gic = gic
+        self._not_the_guests = frozenset(
+            name
+            for name in client.description.registers
+            if _NOT_THE_GUESTS.fullmatch(name) and name not in _LEAVING
+        )
         wake = frozenset(wake)
         self._priority_mask = _ANY_PRIORITY if WakeSource.IRQ in wake else _TICK_ONLY
         self._wake_ppis = _TIMER_PPIS if WakeSource.TIMER in wake else 0
@@ -317,8 +327,8 @@ class El2TrapSource:
             trap: where it waits in the monitor, with its general registers as the guest left them; None if it
                 is in the guest.
         """
-        every = self._client.read_all_registers(self._threads[cpu])
-        registers = {name: value for name, value in every.items() if not name.endswith(_NOT_THE_GUESTS)}
+        every = self._client.read_all_registers(self._threads[cpu], without=self._not_the_guests)
+        registers = {name: value for name, value in every.items() if name not in _LEAVING}
         if trap is not None:
             registers |= {name: trap.registers[name] for name in _GENERAL}
             own = {"pc": "ELR_EL2", "cpsr": "SPSR_EL2", "sp": "SP_EL1"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from enum import IntEnum
 from time import monotonic
@@ -230,12 +230,15 @@ class Client:
         self._select(thread)
         return Registers(self.description, check_answered(self._ask(b"g"), "reading all registers"))
 
-    def read_all_registers(self, thread: ThreadId | None = None) -> dict[str, int]:
-        """Every register that the stub describes and has a value for, by name."""
+    def read_all_registers(
+        self, thread: ThreadId | None = None, *, without: Iterable[str] = ()
+    ) -> dict[str, int]:
+        """Every register that the stub describes and has a value for, by name; but those of ``without``."""
         core = self.read_registers(thread)
         values = {name: core[name] for name in core}
         if self.features.single_registers:
-            rest = [each for name, each in self.description.registers.items() if name not in values]
+            skipped = {*values, *without}
+            rest = [each for name, each in self.description.registers.items() if name not in skipped]
             replies = self.exchange(*(b"p%x" % register.number for register in rest))
             for register, reply in zip(rest, replies, strict=True):
                 with contextlib.suppress(ProtocolError, UnavailableError):  # described, but not there

@@ -151,6 +151,34 @@ def test_a_context_cannot_hold_more_than_64_bits(asleep: Session) -> None:
         asleep.set_context(entry_point=1 << 64)
 
 
+def test_the_registers_at_suspend_are_there_at_once(asleep: Session) -> None:
+    context = asleep.context()
+    assert context is not None
+    asleep.resume()
+    asleep.wait(State.SUSPENDED, timeout_s=SOON_S)
+    at_suspend = asleep.registers().suspended[0]
+    expected = {"x1": context.entry_point, **{f"x{number}": f"{(1 << 64) - 1:#x}" for number in range(4, 31)}}
+    assert {name: at_suspend[name] for name in expected} == expected
+
+
+def test_after_a_resume_the_registers_of_the_entry_state_have_changed(asleep: Session) -> None:
+    context = asleep.context()
+    assert context is not None
+    asleep.resume()
+    changed = asleep.registers().changed[0]
+    assert {name: changed[name][1] for name in ("pc", "x0", "x30")} == {
+        "pc": context.entry_point,
+        "x0": context.context_id,
+        "x30": "0x0",
+    }
+
+
+def test_after_an_abandoned_suspend_x0_is_all_that_has_changed(asleep: Session) -> None:
+    asleep.resume(answer="DENIED")
+    changed = asleep.registers().changed[0]
+    assert {name: after for name, (_, after) in changed.items()} == {"x0": f"{(1 << 64) - 3:#x}"}
+
+
 def test_the_context_on_the_command_line(asleep: Session, hil_agent_command: CommandLine) -> None:
     set_ = hil_agent_command(
         "context", "set", asleep.name, "--entry", "0x40200000", "--context-id", "7", "--json"
@@ -234,6 +262,11 @@ def test_a_held_guest_refuses(held: Session, action: Callable[[Session], None]) 
     with pytest.raises(StateError):
         action(held)
     assert held.status().state is State.SUSPENDED
+
+
+def test_after_a_hold_no_register_is_told_to_have_changed(held: Session) -> None:
+    held.resume()
+    assert held.registers().changed == {0: {}}
 
 
 def test_a_held_guest_can_be_reset(held: Session) -> None:
