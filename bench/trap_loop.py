@@ -71,7 +71,15 @@ class TrapLoop:
         gic = self.description.gic
         if gic is None:
             raise InternalError("the virt machine has no interrupt controller")
-        return El2TrapSource(client, self.monitor, code=self.code, reserved=self.reserved, gic=gic, wake=())
+        return El2TrapSource(
+            client,
+            self.monitor,
+            code=self.code,
+            reserved=self.reserved,
+            gic=gic,
+            wake_by_interrupt=False,
+            wake_by_timer=False,
+        )
 
     def vpsci(self) -> VirtualPsci:
         """What answers its calls, as on a board where nothing else is said."""

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from hil_agent.board.schema import WakeSource
 from hil_agent.el2.monitor import Monitor
 from hil_agent.el2.program import Program, read_system_registers, write_system_registers
 from hil_agent.el2.syndrome import UnexpectedException, exception_class
@@ -91,7 +90,8 @@ class El2TrapSource:
         code: physical address to place it at.
         reserved: RAM that the guest leaves alone; it begins with the monitor's areas.
         gic: the machine's interrupt controller, which parked vCPUs wait on.
-        wake: what ends a suspend.
+        wake_by_interrupt: any interrupt ends a suspend.
+        wake_by_timer: the timers of EL1 do, whatever else does.
     """
 
     def __init__(
@@ -102,7 +102,8 @@ class El2TrapSource:
         code: int,
         reserved: AddressRange,
         gic: Gic,
-        wake: Iterable[WakeSource],
+        wake_by_interrupt: bool,
+        wake_by_timer: bool,
     ) -> None:
         self._client = client
         self._image = monitor.image
@@ -120,9 +121,8 @@ class El2TrapSource:
             for name in client.description.registers
             if _NOT_THE_GUESTS.fullmatch(name) and name not in _LEAVING
         )
-        wake = frozenset(wake)
-        self._priority_mask = _ANY_PRIORITY if WakeSource.IRQ in wake else _TICK_ONLY
-        self._wake_ppis = _TIMER_PPIS if WakeSource.TIMER in wake else 0
+        self._priority_mask = _ANY_PRIORITY if wake_by_interrupt else _TICK_ONLY
+        self._wake_ppis = _TIMER_PPIS if wake_by_timer else 0
 
     def arm(self) -> None:
         """Sets the one breakpoint, which stays over resets of the machine."""

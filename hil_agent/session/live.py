@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Self
 
+from hil_agent.board.schema import WakeSource
 from hil_agent.console import Cancellation, Cancelled, ConsoleHub
 from hil_agent.el2 import El2TrapSource, Monitor
 from hil_agent.errors import FileError, HostError, LinkError, UsageError
@@ -107,7 +108,8 @@ class LiveSession:
             code=code,
             reserved=layout.monitor,
             gic=description.gic,
-            wake=board.wake,
+            wake_by_interrupt=WakeSource.IRQ in board.wake,
+            wake_by_timer=WakeSource.TIMER in board.wake,
         )
         vpsci = VirtualPsci(
             profile,
