@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from hil_agent.board import WakeSource, load_board
+from hil_agent.board import load_board
 from hil_agent.el2 import El2TrapSource, Monitor
 from hil_agent.el2.trap_source import Trap, TrapKind
 from hil_agent.errors import TargetError
@@ -50,7 +50,13 @@ def source(client: Client) -> El2TrapSource:
     rom = load_board("qemu-virt").rom
     assert rom is not None
     source = El2TrapSource(
-        client, Monitor.load(), code=rom.start, reserved=RESERVED, gic=GIC, wake=[WakeSource.COMMAND]
+        client,
+        Monitor.load(),
+        code=rom.start,
+        reserved=RESERVED,
+        gic=GIC,
+        wake_by_interrupt=False,
+        wake_by_timer=False,
     )
     source.arm()
     source.start()
