@@ -66,10 +66,10 @@ def context() -> None:
 @json_option
 def show(*, name: str, as_json: bool) -> None:
     """Show the resume context of session NAME; status 3 if there is none."""
-    found = Session.find(name).context()
-    if found is None and not as_json:
-        raise StateError(f"{name} has no resume context: it is not suspended")
-    _print_context(name, found, as_json=as_json)
+    status = Session.find(name).status()
+    if status.context is None and not as_json:
+        raise StateError(f"{name} has no resume context: it is {status.state}")
+    _print_context(name, status.context, as_json=as_json)
 
 
 @context.command

@@ -319,18 +319,16 @@ class El2TrapSource:
         """
         self._step(cpu, self._firmware_call(_CPU_OFF))
 
-    def guest_registers(self, cpu: int, trap: Trap | None = None) -> dict[str, int]:
+    def guest_registers(self, cpu: int, *, in_monitor: bool) -> dict[str, int]:
         """All that the stub tells of a vCPU's registers, as its guest has them.
 
         Args:
             cpu: the vCPU.
-            trap: where it waits in the monitor, with its general registers as the guest left them; None if it
-                is in the guest.
+            in_monitor: it is at the monitor's trap, with the guest's general registers in place.
         """
         every = self._client.read_all_registers(self._threads[cpu], without=self._not_the_guests)
         registers = {name: value for name, value in every.items() if name not in _LEAVING}
-        if trap is not None:
-            registers |= {name: trap.registers[name] for name in _GENERAL}
+        if in_monitor:
             own = {"pc": "ELR_EL2", "cpsr": "SPSR_EL2", "sp": "SP_EL1"}
             registers |= {name: every[source] for name, source in own.items() if source in every}
         return registers

@@ -6,6 +6,7 @@ runs or why not; if it ends before ``RELEASE`` came, so does the session.
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -36,6 +37,7 @@ def main() -> int:
                     signal.signal(number, lambda *_: session.end())
                 _tell(owner, {"started": True})
                 threading.Thread(target=_mind_owner, args=(owner, session), daemon=True).start()
+                gc.freeze()  # else each full collection looks at all modules, while a guest may wait
                 session.run()
         except HilAgentError as error:
             _log.error("%s", error)

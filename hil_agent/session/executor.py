@@ -312,7 +312,7 @@ class Executor:
         if visit.wake_after_us is not None:
             self.wake_at = time.monotonic() + visit.wake_after_us / 1e6
         self.tell(Suspended(context))
-        self.captured = self._registers()
+        self.captured = self._registers(in_monitor=visit.trap.cpu)
         return self._source.park(visit.trap.cpu)
 
     def _power_on(self, visit: _Visit, effect: PowerOn) -> None:
@@ -335,13 +335,14 @@ class Executor:
             self._source.unpark(parked.cpu)
             self._source.restore(parked)
             self._client.write_registers(self._source.leave(answer.values))
-        self._resumed(cause)
+            self._resumed(cause, in_monitor=parked.cpu)
+        else:
+            self._resumed(cause)
 
-    def _registers(self) -> dict[int, dict[str, int]]:
-        """Every register of each vCPU that is not off; of the one that suspends as its guest left them."""
-        parked = self._parked
+    def _registers(self, *, in_monitor: int | None = None) -> dict[int, dict[str, int]]:
+        """Every register of each vCPU that is not off, of which ``in_monitor`` is at the monitor's trap."""
         return {
-            cpu: self._source.guest_registers(cpu, parked if parked and parked.cpu == cpu else None)
+            cpu: self._source.guest_registers(cpu, in_monitor=cpu == in_monitor)
             for cpu, power in enumerate(self.vpsci.powers)
             if power is not PowerState.OFF
         }
@@ -351,12 +352,12 @@ class Executor:
             raise InternalError("the guest is suspended by a call, but no vCPU is parked")
         return self._parked
 
-    def _resumed(self, cause: str) -> None:
+    def _resumed(self, cause: str, *, in_monitor: int | None = None) -> None:
         context = self.vpsci.context
         self._parked = self.wake_at = None
         self.changed = {
             cpu: {name: (before[name], now) for name, now in after.items() if before.get(name, now) != now}
-            for cpu, after in self._registers().items()
+            for cpu, after in self._registers(in_monitor=in_monitor).items()
             if (before := self.captured.get(cpu)) is not None
         }
         self.vpsci.resumed()

@@ -210,14 +210,17 @@ class Service:
     def registers(self) -> Json:
         """Every register at the last suspend, and what had changed after its resume; by vCPU."""
         executor = self._executor
+        captured, changed = self._loop.submit(lambda: (executor.captured, executor.changed)).result(
+            _TARGET_TIMEOUT_S
+        )
         return {
             "suspended": {
                 str(cpu): {name: f"{value:#x}" for name, value in registers.items()}
-                for cpu, registers in executor.captured.items()
+                for cpu, registers in captured.items()
             },
             "changed": {
                 str(cpu): {name: [f"{before:#x}", f"{after:#x}"] for name, (before, after) in changes.items()}
-                for cpu, changes in executor.changed.items()
+                for cpu, changes in changed.items()
             },
         }
 

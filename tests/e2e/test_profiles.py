@@ -50,7 +50,6 @@ MACHINES = {
         {"profile": "spec", "psci_version": "0.2"}, "PSCIv0.2 detected in firmware", suspends=False
     ),
     "1.0": Machine({"profile": "spec", "psci_version": "1.0"}, "PSCIv1.0 detected in firmware"),
-    "1.1": Machine({"profile": "spec", "psci_version": "1.1"}, "PSCIv1.1 detected in firmware"),
     "poison, spec, 1 vCPU": Machine({"profile": "spec", "poison": True}, "PSCIv1.3", cpus=1),
     "poison, spec, 4 vCPUs": Machine({"profile": "spec", "poison": True}, "PSCIv1.3", cpus=4),
     "poison, xen, 1 vCPU": Machine({"profile": "xen", "poison": True}, "PSCIv1.1", cpus=1),
