@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,7 +28,7 @@ DELAY_S = 0.3
 SOON_S = 10
 
 
-def events(session: Session, kind: str) -> list[dict[str, object]]:
+def events(session: Session, kind: str) -> list[dict[str, Any]]:
     """The session's events of one kind."""
     lines = map(json.loads, session.folder.journal.read_text().splitlines())
     return [line for line in lines if line.get("event") == kind]
@@ -87,7 +87,7 @@ class Attempt:
     call: TraceRecord
     context_id: str | None
     suspended_after_s: float
-    woke_by: list[object]
+    woke_by: list[str]
     status: int | None
     next: Cycle
 
@@ -113,9 +113,7 @@ def attempt_suspend(linux: Session, fault: str, cycle: Callable[[Session], Cycle
         error=error,
         call=call,
         context_id=context_id,
-        suspended_after_s=0.0
-        if error
-        else float(str(events(linux, "suspended")[-1]["time_s"])) - call.time_s,
+        suspended_after_s=0.0 if error else events(linux, "suspended")[-1]["time_s"] - call.time_s,
         woke_by=[event["cause"] for event in events(linux, "resumed")[before:]],
         status=status,
         next=cycle(linux),
