@@ -21,7 +21,7 @@ demo: $(GUEST_BUILT)  ## boot Linux, suspend it with `echo mem`, hold, resume, p
 	@$(BIN)/hil-agent demo
 
 test: $(GUEST_BUILT)  ## run the whole test suite
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(PYTEST_ARGS)
 
 test-fast: host  ## run the tests that boot no guest
 	@$(BIN)/pytest -m 'not e2e'

@@ -76,6 +76,12 @@
         say     "== started\n"
         ldr     x19, =started_frame
         bl      print_frame
+2:      ldr     x0, =AFFINITY_INFO              /* it has said that it started, but may not be off yet */
+        mov     x1, #1
+        mov     x2, #0
+        hvc     #0
+        cmp     x0, #1
+        b.ne    2b
 
         mark    cpacr_el1, 0x300000
         isb
