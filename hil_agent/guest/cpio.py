@@ -45,11 +45,6 @@ def file(path: str, data: bytes, permissions: int = 0o644) -> Entry:
     return Entry(PurePosixPath(path), stat.S_IFREG | permissions, data)
 
 
-def symlink(path: str, target: str) -> Entry:
-    """A symbolic link to ``target``, which may be absolute."""
-    return Entry(PurePosixPath(path), stat.S_IFLNK | 0o777, target.encode())
-
-
 def character_device(path: str, major: int, minor: int, permissions: int = 0o600) -> Entry:
     """A character device node."""
     return Entry(PurePosixPath(path), stat.S_IFCHR | permissions, device=(major, minor))

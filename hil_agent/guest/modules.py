@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-from hil_agent.errors import HostError
+from hil_agent.errors import HostError, InternalError
 
 _MEMBER = re.compile(
     r"(?:\./)?(?:usr/)?lib/modules/(?P<release>[^/]+)/(?P<path>kernel/.+/(?P<name>[^/]+)\.ko)(?P<xz>\.xz)?"
@@ -94,7 +94,8 @@ def _canonical(name: str) -> str:
 
 def _read(package: tarfile.TarFile, member: tarfile.TarInfo, match: re.Match[str]) -> Module:
     stream = package.extractfile(member)
-    assert stream is not None  # noqa: S101 - only regular files are collected
+    if stream is None:
+        raise InternalError(f"{member.name} is no regular file, and was collected as a module")
     data = lzma.decompress(stream.read()) if match["xz"] else stream.read()
     info = _modinfo(data)
     depends = tuple(_canonical(name) for line in info.get("depends", ()) for name in line.split(",") if name)

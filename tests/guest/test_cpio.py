@@ -15,16 +15,15 @@ def listing(archive: bytes) -> list[str]:
     return done.stdout.decode().splitlines()
 
 
-def test_cpio_unpacks_files_directories_and_links(tmp_path: Path) -> None:
+def test_cpio_unpacks_files_and_directories(tmp_path: Path) -> None:
     entries = [
         cpio.directory("empty", 0o700),
         cpio.file("bin/tool", b"\0\1\2\3\4", 0o755),
-        cpio.symlink("bin/sh", "tool"),
     ]
     subprocess.run(["busybox", "cpio", "-idm"], input=cpio.archive(entries), cwd=tmp_path, check=True)
     assert (tmp_path / "empty").stat().st_mode & 0o777 == 0o700
-    assert (tmp_path / "bin/sh").read_bytes() == b"\0\1\2\3\4"
-    assert (tmp_path / "bin/sh").readlink() == Path("tool")
+    assert (tmp_path / "bin/tool").read_bytes() == b"\0\1\2\3\4"
+    assert (tmp_path / "bin/tool").stat().st_mode & 0o777 == 0o755
 
 
 def test_a_device_node_keeps_its_numbers() -> None:
