@@ -6,7 +6,7 @@ PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 GUEST  := linux-minimal
 
 # What `hil-agent doctor` can install; it is asked only when one of these is gone.
-PROGRAMS := qemu-system-aarch64 gdb-multiarch aarch64-linux-gnu-as aarch64-linux-gnu-ld gdbserver setpriv
+PROGRAMS := qemu-system-aarch64 gdb-multiarch aarch64-linux-gnu-as aarch64-linux-gnu-ld gdbserver busybox dtc setpriv
 
 INSTALLED   := $(VENV)/.installed
 GUEST_BUILT := $(VENV)/.built-$(GUEST)

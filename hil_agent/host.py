@@ -54,6 +54,8 @@ PROGRAMS = (
     Program("aarch64-linux-gnu-as", "assembles", ("binutils-aarch64-linux-gnu",), checkout_only=True),
     Program("aarch64-linux-gnu-ld", "links", ("binutils-aarch64-linux-gnu",), checkout_only=True),
     Program("gdbserver", "tests our GDB protocol client", ("gdbserver",), checkout_only=True),
+    Program("busybox", "tests consoles and archives", ("busybox-static",), checkout_only=True),
+    Program("dtc", "tests device trees", ("device-tree-compiler",), checkout_only=True),
     Program("setpriv", "ends QEMU with its session", ("util-linux",)),
     Program("apt-get", "fetches Debian packages for guest images"),
     Program("dpkg-deb", "unpacks them"),
