@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -17,11 +17,12 @@ from hil_agent.errors import InternalError
 from hil_agent.psci import EntryState
 from hil_agent.rsp import BreakpointKind, Client, StopReply, ThreadId
 from hil_agent.rsp.packet import encode
-from hil_agent.session.events import CallAnswered, Event
-from hil_agent.session.executor import Executor
 from hil_agent.session.journal import Journal
-from hil_agent.session.loop import TargetLoop
 from hil_agent.session.state import StateCell
+from hil_agent.target.events import CallAnswered, Event
+from hil_agent.target.executor import Executor
+from hil_agent.target.loop import TargetLoop
+from hil_agent.target.run_control import RunControl
 
 _INSTRUCTION = 4
 _TIMEOUT_S = 10.0
@@ -108,7 +109,7 @@ def agent(loop: TrapLoop, calls: int) -> AgentTimes:
             boot=_is_booted,
             listeners=(StateCell().apply, journal.apply, note),
         )
-        target = TargetLoop(client, executor, loop.machine.last_words)
+        target = TargetLoop(client, RunControl(client, executor, source), loop.machine.last_words)
         source.arm()
         client.resume()
         target.run()
@@ -165,9 +166,14 @@ class _TimedClient(Client):
         return super().poll_stop()
 
     def resume(
-        self, thread: ThreadId | None = None, *, step: bool = False, writes: Mapping[str, int] | None = None
+        self,
+        thread: ThreadId | None = None,
+        *,
+        step: bool = False,
+        others: Sequence[ThreadId] = (),
+        writes: Mapping[str, int] | None = None,
     ) -> None:
-        super().resume(thread, step=step, writes=writes)
+        super().resume(thread, step=step, others=others, writes=writes)
         self.handling.append(perf_counter() - self._heard)
 
 

@@ -134,6 +134,14 @@ class El2TrapSource:
         self._prepare_area(0)
         self._client.write_registers({"x0": self._area(0)}, self._threads[0])
 
+    def thread(self, cpu: int) -> ThreadId:
+        """What the stub calls a vCPU."""
+        return self._threads[cpu]
+
+    def cpu(self, thread: ThreadId | None) -> int | None:
+        """The vCPU that the stub calls so; None if it is none."""
+        return None if thread is None else self._cpus.get(thread)
+
     # ------------------------------------------------------------- recognising
 
     def identify(self, stop: StopReply) -> Trap | None:
@@ -142,7 +150,7 @@ class El2TrapSource:
         Breakpoints go by virtual address, so a guest that has mapped something at the monitor's
         address can hit ours: only EL2 counts.
         """
-        cpu = self._cpus.get(stop.thread) if stop.thread else None
+        cpu = self.cpu(stop.thread)
         if cpu is None:
             return None
         registers = self._client.read_registers()
@@ -165,6 +173,18 @@ class El2TrapSource:
         esr = self._read_area(trap.cpu, "area_esr")
         conduit = Conduit.SMC if exception_class(esr) == _EC_SMC64 else Conduit.HVC
         return Call(trap.cpu, conduit, arguments, esr & 0xFFFF)
+
+    def holds(self, registers: Registers) -> bool:
+        """Whether a vCPU with these registers is in our code, and not in the guest's."""
+        return registers["cpsr"] & _EL_MASK == _EL2
+
+    def leaves(self, writes: Mapping[str, int]) -> bool:
+        """Whether a vCPU that is sent on with these writes is in the guest one instruction later."""
+        return writes.get("pc") == self._labels["return_to_guest"]
+
+    def refreshed(self, trap: Trap) -> Trap:
+        """A trap with the registers that its vCPU has now, which a debugger may have changed."""
+        return replace(trap, registers=self._client.read_registers(self._threads[trap.cpu]))
 
     def unexpected(self, trap: Trap) -> UnexpectedException:
         """What the monitor recorded of an exception that it did not expect."""
@@ -234,6 +254,23 @@ class El2TrapSource:
             + (str(self.unexpected(trap)) if trap.kind is TrapKind.UNEXPECTED else trap.kind.value)
         )
 
+    def step(self, cpu: int, writes: Mapping[str, int]) -> Registers:
+        """One instruction of one vCPU, after register writes.
+
+        Returns:
+            its registers after it.
+        """
+        thread = self._threads[cpu]
+        before = self._client.read_registers(thread)["pc"] if "pc" not in writes else writes["pc"]
+        self._client.resume(thread, step=True, writes=writes)
+        while True:
+            stop = self._client.wait_stop(_TIMEOUT_S)
+            registers = self._client.read_registers(thread)
+            if stop.thread in {thread, None} or registers["pc"] != before:
+                return registers
+            # Late news of another vCPU came before the step was done.
+            self._client.resume(thread, step=True)
+
     def unpark(self, cpu: int) -> None:
         """Ends a vCPU's wait: its GIC state is again as the guest left it."""
         self._run_program(cpu, write_system_registers({}), unpark=True)
@@ -267,7 +304,7 @@ class El2TrapSource:
         if entry.vector_registers:
             self._client.write_registers(entry.vector_registers, self._threads[cpu])
         general = {"x0": entry.x0, **entry.general_registers}
-        arrived = self._step(cpu, general | {"pc": self._labels["return_to_guest"]})
+        arrived = self.step(cpu, general | {"pc": self._labels["return_to_guest"]})
         pstate = arrived["cpsr"] & _PSTATE_MASK
         if (arrived["pc"], arrived["x0"], pstate) != (entry.pc, entry.x0, entry.pstate & _PSTATE_MASK):
             raise TargetError(
@@ -317,7 +354,7 @@ class El2TrapSource:
 
         Stepped, so that it is off when this returns: it will not stop anywhere after.
         """
-        self._step(cpu, self._firmware_call(_CPU_OFF))
+        self.step(cpu, self._firmware_call(_CPU_OFF))
 
     def guest_registers(self, cpu: int, *, in_monitor: bool) -> dict[str, int]:
         """All that the stub tells of a vCPU's registers, as its guest has them.
@@ -378,18 +415,6 @@ class El2TrapSource:
             self._client.write_memory(area + self._offsets[name], content)
         routine = f"unpark_gicv{self._gic.version}" if unpark else "run_program"
         self.run(cpu, {"x0": area, "pc": self._labels[routine]})
-
-    def _step(self, cpu: int, writes: Mapping[str, int]) -> Registers:
-        """One instruction of one vCPU, after register writes, PC among them."""
-        thread = self._threads[cpu]
-        self._client.resume(thread, step=True, writes=writes)
-        self._client.wait_stop(_TIMEOUT_S)
-        registers = self._client.read_registers(thread)
-        while registers["pc"] == writes["pc"]:  # late news of another vCPU came before the step was done
-            self._client.resume(thread, step=True)
-            self._client.wait_stop(_TIMEOUT_S)
-            registers = self._client.read_registers(thread)
-        return registers
 
     def _firmware_call(self, *arguments: int) -> Mapping[str, int]:
         return _arguments(arguments) | {"pc": self._labels["firmware_call"]}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import IntEnum
 from time import monotonic
@@ -36,6 +36,9 @@ from hil_agent.rsp.stop import StopReply
 from hil_agent.rsp.thread import ALL, ANY, ThreadId
 
 DEFAULT_TIMEOUT_S: Final = 5.0
+
+EVERYONE: Final = ThreadId(ALL)
+"""Stands for all threads that are not named otherwise."""
 
 _MEMORY_HEADER: Final = 40  # "M", 64-bit address, ",", length, ":"
 _THREAD_LIMIT: Final = 4096
@@ -71,6 +74,7 @@ class Client:
         running: whether the target was resumed and its stop has not been seen yet.
         stop: the latest stop reply; None until `handshake`.
         thread: the thread that stopped last, if the stub ever named one.
+        annexes: the documents of the stub's target description by name, as they came.
 
     Raises (every method that asks the stub for something):
         LinkError: the connection broke.
@@ -94,6 +98,7 @@ class Client:
         self.running = False
         self.stop: StopReply | None = None
         self.thread: ThreadId | None = None
+        self.annexes: dict[str, bytes] = {}
         self._link = Link(connection, timeout_s=timeout_s, pipelining=pipelining)
         self._general: ThreadId | None = None  # what Hg has selected, where known
         self._control: ThreadId | None = None  # what Hc has selected, where it was ever used
@@ -172,7 +177,8 @@ class Client:
             reply = check_answered(self._ask(b"qXfer:features:read:%b:%b" % (annex.encode(), piece)), what)
             document += reply[1:]
             if reply[:1] == b"l":
-                return bytes(document)
+                self.annexes[annex] = bytes(document)
+                return self.annexes[annex]
             if reply[:1] != b"m" or len(reply) == 1 or len(document) > _TEXT_LIMIT:
                 raise unexpected(reply, what)
 
@@ -388,6 +394,7 @@ class Client:
         thread: ThreadId | None = None,
         *,
         step: bool = False,
+        others: Sequence[ThreadId] = (),
         writes: Mapping[str, int] | None = None,
     ) -> None:
         """Writes registers and lets the target go, all in one write and without waiting.
@@ -399,11 +406,13 @@ class Client:
         Args:
             thread: the only one to go; all go when it is None.
             step: execute a single instruction, of `thread` or of the thread that stopped, and no other.
+            others: threads that run meanwhile, with a `thread`; ``EVERYONE`` for all. A stub without
+                ``vCont`` decides itself.
             writes: registers to write first, to `thread` or to the thread that stopped.
         """
         if self.running:
             raise StateError("the target is running already")
-        run = self._run_request(thread, step=step)
+        run = self._run_request(thread, step=step, others=others)
         pending: list[tuple[str, bytes]] = []
         if writes:
             if self._link.pipelining:
@@ -415,11 +424,14 @@ class Client:
         self._unchecked.extend(what for what, _ in pending)
         self.running = True
 
-    def _run_request(self, thread: ThreadId | None, *, step: bool) -> bytes:
+    def _run_request(self, thread: ThreadId | None, *, step: bool, others: Sequence[ThreadId]) -> bytes:
         action = "s" if step else "c"
         subject = thread or (self.thread if step else None)
         if action in self.features.vcont:
-            return f"vCont;{action}".encode() if subject is None else f"vCont;{action}:{subject}".encode()
+            request = f"vCont;{action}" if subject is None else f"vCont;{action}:{subject}"
+            for other in others:
+                request += ";c" if other == EVERYONE else f";c:{other}"
+            return request.encode()
         subject = thread or (None if self._control is None else ThreadId(ALL))
         if subject != self._control:
             check_done(self._ask(f"Hc{subject}".encode()), f"choosing thread {subject} to run")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from hil_agent.psci.functions import ReturnCode
-from hil_agent.session.events import CallAnswered, Event, Resumed, Suspended
+from hil_agent.target.events import CallAnswered, Event, Resumed, Suspended
 
 Record: TypeAlias = dict[str, Any]
 

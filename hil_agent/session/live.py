@@ -24,15 +24,16 @@ from hil_agent.psci.faults import FaultInjector
 from hil_agent.psci.version import V0_2, V1_0
 from hil_agent.rsp import Client
 from hil_agent.session.control import ControlServer
-from hil_agent.session.events import Crashed, Entered, Event, Ready, SwitchedOff, WasReset
-from hil_agent.session.executor import Executor
 from hil_agent.session.folder import SessionFolder
 from hil_agent.session.guest_shell import GuestShell
 from hil_agent.session.journal import Journal
-from hil_agent.session.loop import TargetLoop
 from hil_agent.session.plan import BootPlan
 from hil_agent.session.service import Service
 from hil_agent.session.state import StateCell
+from hil_agent.target.events import Crashed, Entered, Event, Ready, SwitchedOff, WasReset
+from hil_agent.target.executor import Executor
+from hil_agent.target.loop import TargetLoop
+from hil_agent.target.run_control import RunControl
 
 _log = logging.getLogger(__name__)
 
@@ -141,7 +142,8 @@ class LiveSession:
             boot=load,
             listeners=(self._cell.apply, journal.apply, self._react),
         )
-        self._loop = TargetLoop(client, self._executor, machine.last_words)
+        run_control = RunControl(client, self._executor, source)
+        self._loop = TargetLoop(client, run_control, machine.last_words)
         service = Service(
             plan,
             folder,
@@ -157,6 +159,7 @@ class LiveSession:
         )
         self._watch.start()
         self._executor.start()
+        run_control.go_on()
 
     # -------------------------------------------------------------- what follows from events
 

@@ -13,14 +13,14 @@ from hil_agent.console import Cancellation, Cancelled
 from hil_agent.errors import GuestError, StateError, UsageError
 from hil_agent.psci import Function, ReturnCode, VirtualPsci
 from hil_agent.session.control import Method
-from hil_agent.session.executor import Executor
 from hil_agent.session.folder import SessionFolder
 from hil_agent.session.guest_shell import Background, GuestShell
 from hil_agent.session.journal import Journal, News
-from hil_agent.session.loop import TargetLoop
 from hil_agent.session.plan import BootPlan
 from hil_agent.session.protocol import Json
 from hil_agent.session.state import State, StateCell
+from hil_agent.target.executor import Executor
+from hil_agent.target.loop import TargetLoop
 
 _TARGET_TIMEOUT_S = 30.0
 _SHOWN = 500

@@ -9,12 +9,14 @@ from enum import StrEnum
 
 from hil_agent.errors import GuestError, TargetTimeout
 from hil_agent.psci.context import ResumeContext
-from hil_agent.session.events import (
+from hil_agent.target.events import (
     CallAnswered,
     Crashed,
     Event,
     Ready,
+    Released,
     Resumed,
+    Stopped,
     Suspended,
     SwitchedOff,
     WasReset,
@@ -43,6 +45,7 @@ class StateCell:
         calls, suspends, resumes: how many there have been since the session began.
         last_context: the context of the last suspend, which may be over.
         reason: why it is ``crashed``.
+        held: a debugger holds the machine; a guest that is suspended as well counts as ``suspended``.
     """
 
     def __init__(self) -> None:
@@ -52,6 +55,7 @@ class StateCell:
         self.last_context: ResumeContext | None = None
         self._final: State | None = None
         self.reason: str | None = None
+        self.held = False
         self.calls = 0
         self.suspends = 0
         self.resumes = 0
@@ -63,6 +67,8 @@ class StateCell:
             return self._final
         if self._suspended_at is not None:
             return State.SUSPENDED
+        if self.held:
+            return State.STOPPED
         return State.RUNNING if self._ready else State.BOOTING
 
     @property
@@ -81,6 +87,8 @@ class StateCell:
         if isinstance(event, CallAnswered):  # by far the most frequent, and nobody waits for it
             self.calls += 1
             return
+        if isinstance(event, Stopped) and self.held:
+            return  # a step is over
         with self._condition:
             match event:
                 case Ready():
@@ -92,6 +100,10 @@ class StateCell:
                 case Resumed():
                     self._suspended_at = None
                     self.resumes += 1
+                case Stopped():
+                    self.held = True
+                case Released():
+                    self.held = False
                 case WasReset():
                     self._ready, self._suspended_at, self._final, self.reason = False, None, None, None
                 case SwitchedOff() if self._final is None:

@@ -10,7 +10,8 @@ from hil_agent.errors import GuestError, TargetTimeout
 from hil_agent.psci import Call, Conduit
 from hil_agent.psci.context import ResumeContext
 from hil_agent.psci.functions import Width
-from hil_agent.session.events import (
+from hil_agent.session.state import FINAL, State, StateCell
+from hil_agent.target.events import (
     CallAnswered,
     Crashed,
     Entered,
@@ -21,7 +22,6 @@ from hil_agent.session.events import (
     SwitchedOff,
     WasReset,
 )
-from hil_agent.session.state import FINAL, State, StateCell
 
 CONTEXT = ResumeContext(0x40EF0038, 7, 0, Width.SMC64)
 CALL = CallAnswered(Call(0, Conduit.HVC, (0x84000000, 0, 0, 0)), 0, 0.0)

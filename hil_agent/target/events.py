@@ -75,5 +75,28 @@ class Crashed:
     reason: str
 
 
-Event: TypeAlias = CallAnswered | Entered | Suspended | Resumed | Ready | WasReset | SwitchedOff | Crashed
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Debuggers hold the machine; vCPU ``cpu`` is what they were told of."""
+
+    cpu: int
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A debugger lets the machine run again."""
+
+
+Event: TypeAlias = (
+    CallAnswered
+    | Entered
+    | Suspended
+    | Resumed
+    | Ready
+    | WasReset
+    | SwitchedOff
+    | Crashed
+    | Stopped
+    | Released
+)
 Listener: TypeAlias = Callable[[Event], None]

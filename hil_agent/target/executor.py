@@ -1,7 +1,8 @@
 """Carries out what the vPSCI decides: the one place that knows both PSCI and the target.
 
 A stop becomes a call, the call an outcome, and the outcome's effects become register writes with
-which the machine goes on. A call that is simply answered costs one read and one write.
+which the machine goes on. A call that is simply answered costs one read and one write. When the
+machine goes on, and which vCPUs of it, is not decided here but in ``run_control``.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from hil_agent.psci.effects import (
     Wake,
 )
 from hil_agent.psci.entry import EntryState
-from hil_agent.psci.functions import MASK64, ReturnCode
+from hil_agent.psci.functions import MASK64, Function, ReturnCode
 from hil_agent.psci.state import PowerState
 from hil_agent.psci.vpsci import VirtualPsci
 from hil_agent.rsp import Client, StopReply
-from hil_agent.session.events import (
+from hil_agent.target.events import (
     CallAnswered,
     Crashed,
     Entered,
@@ -74,6 +75,29 @@ class _Visit:
     failure: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """What a vCPU that came to our trap goes on with.
+
+    Attributes:
+        cpu: the vCPU.
+        writes: registers of it to be set first.
+        call: the call that it made, if it was one.
+        result: x0 as returned; None if the call does not return.
+        fault: name of the fault in the answer.
+        began: when the stop was seen, on the performance counter.
+        caught: the call was not answered: see `Executor.answer_caught`.
+    """
+
+    cpu: int
+    writes: Writes
+    call: Call | None = None
+    result: int | None = None
+    fault: str | None = None
+    began: float = 0.0
+    caught: bool = False
+
+
 class Executor:
     """Belongs to the thread that owns the target.
 
@@ -93,6 +117,9 @@ class Executor:
         changed: those of them that were others when it had resumed, before and after.
         held: the host holds the guest, and the machine must not go on until it is resumed.
         wake_at: when a fault resumes the suspended guest, on the monotonic clock; None if none does.
+        catching: functions whose calls are not answered at once, but caught for a debugger.
+        caught: the call that was caught and waits for `answer_caught`.
+        followed: the vCPU that a debugger steps, and that must be seen when it leaves our code.
     """
 
     def __init__(
@@ -111,6 +138,9 @@ class Executor:
         self.wake_at: float | None = None
         self.captured: dict[int, dict[str, int]] = {}
         self.changed: dict[int, dict[str, tuple[int, int]]] = {}
+        self.catching: set[Function] = set()
+        self.caught: Call | None = None
+        self.followed: int | None = None
         self._client = client
         self._source = source
         self._ask = answer
@@ -119,7 +149,9 @@ class Executor:
         self._listeners = listeners
         self._entries: dict[int, Callable[[], EntryState]] = {}
         self._waiting: dict[int, Steps] = {}
+        self._visits: dict[int, _Visit] = {}
         self._parked: Trap | None = None
+        self._caught_at: Trap | None = None
         self._reactions: Mapping[TrapKind, Callable[[Trap], Writes]] = {
             TrapKind.ENTRY: self._on_entry,
             TrapKind.WAKE: self._on_wake,
@@ -128,31 +160,57 @@ class Executor:
         }
 
     def start(self) -> None:
-        """Arms the traps, and lets a machine go that stands before its first instruction."""
+        """Arms the traps, and prepares a machine that stands before its first instruction."""
         self._source.arm()
         self._power_up()
-        self._client.resume()
 
-    def handle(self, stop: StopReply, *, hold: bool = False) -> None:
-        """Deals with a stop and lets the machine go on; with ``hold`` it stays stopped.
+    @property
+    def may_go(self) -> bool:
+        """Whether the machine may run at all."""
+        return not (self.ended or self.held)
+
+    def handle(self, stop: StopReply) -> Reaction | None:
+        """Deals with a stop; the machine stays stopped. None if the stop is none of ours.
 
         Raises:
             TargetError: the machine did not do what it must.
         """
         began = time.perf_counter()
         trap = self._source.identify(stop)
-        reaction = self._reactions.get(trap.kind) if trap else None
         if trap is None:
-            self._go_on(_NONE, hold=hold)
-        elif reaction is not None:
-            self._go_on(reaction(trap), hold=hold)
-        else:
-            call = self._source.call(trap)
-            outcome = self._ask(call)
-            visit = _Visit(trap, _wake_after(outcome))
-            self._go_on(self._next(trap.cpu, self._answer(visit, outcome.effects)), hold=hold)
-            result = outcome.result if visit.failure is None else visit.failure
-            self.tell(CallAnswered(call, result, time.perf_counter() - began, outcome.fault))
+            return None
+        reaction = self._reactions.get(trap.kind)
+        if reaction is not None:
+            return Reaction(trap.cpu, reaction(trap))
+        call = self._source.call(trap)
+        if self.catching and self.vpsci.function(call) in self.catching:
+            self.caught, self._caught_at = call, trap
+            return Reaction(trap.cpu, _NONE, call, caught=True)
+        return self._answer_call(trap, call, began)
+
+    def answer_caught(self) -> Reaction:
+        """Answers the call that was caught, with the registers that its vCPU has now."""
+        trap = self._caught_at
+        if trap is None:
+            raise InternalError("no call has been caught")
+        self.caught = self._caught_at = None
+        trap = self._source.refreshed(trap)
+        return self._answer_call(trap, self._source.call(trap), time.perf_counter())
+
+    def gone_on(self, reaction: Reaction) -> None:
+        """Tells of the call that was answered, after its vCPU has gone on."""
+        if reaction.call is not None and not reaction.caught:
+            handling_s = time.perf_counter() - reaction.began
+            self.tell(CallAnswered(reaction.call, reaction.result, handling_s, reaction.fault))
+
+    def waits_at(self, cpu: int) -> Trap | None:
+        """The trap of a vCPU that waits in our code for something, or for a debugger."""
+        if self._parked is not None and self._parked.cpu == cpu:
+            return self._parked
+        if self._caught_at is not None and self._caught_at.cpu == cpu:
+            return self._caught_at
+        visit = self._visits.get(cpu)
+        return visit.trap if visit else None
 
     def tell(self, event: Event) -> None:
         """Tells every listener, in the thread that owns the target."""
@@ -244,11 +302,20 @@ class Executor:
 
     # ----------------------------------------------------------------------- answering
 
+    def _answer_call(self, trap: Trap, call: Call, began: float) -> Reaction:
+        outcome = self._ask(call)
+        visit = _Visit(trap, _wake_after(outcome))
+        self._visits[trap.cpu] = visit
+        writes = self._next(trap.cpu, self._answer(visit, outcome.effects))
+        result = outcome.result if visit.failure is None else visit.failure
+        return Reaction(trap.cpu, writes, call, result, outcome.fault, began)
+
     def _next(self, cpu: int, steps: Steps) -> Writes:
         """Goes on answering a caller: to where it has to wait for its vCPU's next trap, or to the end."""
         try:
             writes = next(steps)
         except StopIteration as end:
+            self._visits.pop(cpu, None)
             final: Writes = end.value
             return final
         self._waiting[cpu] = steps
@@ -269,7 +336,7 @@ class Executor:
                         values = (visit.failure, *values[1:])
                     writes = source.leave(values, after_interrupt=visit.after_interrupt)
                 case Standby(timed):
-                    if timed or visit.wake_after_us is not None:
+                    if timed or visit.wake_after_us is not None or trap.cpu == self.followed:
                         yield source.wait_for_interrupt(visit.wake_after_us)
                         source.restore(trap)
                         if timed:
@@ -364,17 +431,10 @@ class Executor:
         self.held = False
         self.tell(Resumed(context, cause))
 
-    def _go_on(self, writes: Writes, *, hold: bool) -> None:
-        if self.ended or self.held:
-            return
-        if hold:
-            self._client.write_registers(writes)
-        else:
-            self._client.resume(writes=writes)
-
     def _power_up(self) -> None:
-        self._parked = self.wake_at = None
+        self._parked = self.wake_at = self.caught = self._caught_at = None
         self._waiting.clear()
+        self._visits.clear()
         self._entries = {0: self._boot}
         self._source.start()
 

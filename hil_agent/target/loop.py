@@ -1,7 +1,7 @@
 """The loop of the one thread that owns a target.
 
-It waits for two things: the debug stub, whose stops go to the executor, and requests from other
-threads, most of which need the machine stopped for a moment.
+It waits for the debug stub, whose stops go to the run control, for requests from other threads, most of
+which need the machine stopped for a moment, and for whatever else is to be served in this thread.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from typing import Any, Generic, TypeVar
 
 from hil_agent.errors import HilAgentError, LinkError, StateError
 from hil_agent.rsp import Client
-from hil_agent.session.executor import Executor
-
-_INTERRUPT_TIMEOUT_S = 5.0
+from hil_agent.target.run_control import RunControl
 
 _log = logging.getLogger(__name__)
 
@@ -41,14 +39,16 @@ class TargetLoop:
 
     Args:
         client: the target's debug stub.
-        executor: what deals with its stops.
+        run_control: what deals with its stops.
         last_words: says how the target ended, when the stub is gone.
     """
 
-    def __init__(self, client: Client, executor: Executor, last_words: Callable[[], str]) -> None:
+    def __init__(self, client: Client, run_control: RunControl, last_words: Callable[[], str]) -> None:
         self._client = client
-        self._executor = executor
+        self._run_control = run_control
+        self._executor = run_control.executor
         self._last_words = last_words
+        self._selector = selectors.DefaultSelector()
         self._requests: queue.SimpleQueue[_Request[Any]] = queue.SimpleQueue()
         self._wakeup, self._waker = socket.socketpair()
         self._wakeup.setblocking(False)
@@ -80,18 +80,30 @@ class TargetLoop:
             if not self._over:
                 self._wake()
 
+    def watch(self, stream: socket.socket, events: int, ready: Callable[[int], None]) -> None:
+        """Has something else served in the thread that owns the target.
+
+        Args:
+            stream: what to wait for; watched already, it is from now on for these ``events``.
+            events: ``selectors.EVENT_READ`` and the like; 0 to forget the stream.
+            ready: is told which of them has come.
+        """
+        if not events:
+            self._selector.unregister(stream)
+        elif stream in self._selector.get_map():
+            self._selector.modify(stream, events, ready)
+        else:
+            self._selector.register(stream, events, ready)
+
     def run(self) -> None:
         """Serves the target until :meth:`end`. The target's failures become events, and do not end it."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._client, selectors.EVENT_READ)
-            selector.register(self._wakeup, selectors.EVENT_READ)
+        with self._selector as selector:
+            selector.register(self._client, selectors.EVENT_READ, self._attend_stub)
+            selector.register(self._wakeup, selectors.EVENT_READ, self._attend_requests)
             while not self._end:
-                for key, _ in selector.select(self._until_wake()):
-                    if key.fileobj is self._wakeup:
-                        self._wakeup.recv(4096)
-                        self._serve_requests()
-                    elif not self._attend_stub():
-                        selector.unregister(self._client)
+                for key, events in selector.select(self._until_wake()):
+                    if key.fileobj in selector.get_map():  # else forgotten just now
+                        key.data(events)
                 if self._until_wake() == 0:
                     self._wake_guest()
         self._refuse_requests()
@@ -103,7 +115,7 @@ class TargetLoop:
 
     def _wake_guest(self) -> None:
         try:
-            self._while_stopped(lambda: self._executor.resume("fault"))
+            self.while_stopped(lambda: self._executor.resume("fault"))
         except StateError as error:
             _log.info("a wake comes to nothing: %s", error.message)  # it has gone on by itself meanwhile
         except Exception as error:
@@ -113,17 +125,21 @@ class TargetLoop:
         with contextlib.suppress(BlockingIOError):  # full: then it wakes anyway
             self._waker.send(b"\0")
 
-    def _attend_stub(self) -> bool:
-        """Deals with what the stub said; whether it can be listened to further."""
+    def _attend_requests(self, _events: int) -> None:
+        self._wakeup.recv(4096)
+        self._serve_requests()
+
+    def _attend_stub(self, _events: int) -> None:
+        """Deals with what the stub said."""
         try:
             if not self._client.running:
                 self._client.expect_silence()
             elif (stop := self._client.poll_stop()) is not None:
-                self._executor.handle(stop)
+                self._run_control.handle(stop)
         except Exception as error:
             self._give_up(error)
-            return not isinstance(error, LinkError)
-        return True
+            if isinstance(error, LinkError):
+                self._selector.unregister(self._client)
 
     def _give_up(self, error: Exception) -> None:
         """The target is lost, by its own fault or by ours; the session stays, to tell of it."""
@@ -141,31 +157,23 @@ class TargetLoop:
             if not request.future.set_running_or_notify_cancel():
                 continue
             try:
-                result = self._while_stopped(request.action) if request.stopped else request.action()
+                result = self.while_stopped(request.action) if request.stopped else request.action()
             except Exception as error:  # it is for whoever asked to deal with
                 request.future.set_exception(error)
             else:
                 request.future.set_result(result)
 
-    def _while_stopped(self, action: Callable[[], Result]) -> Result:
-        self._stop()
+    def while_stopped(self, action: Callable[[], Result]) -> Result:
+        """Does something with the machine stopped, and lets it go on; in the thread that owns the target."""
         try:
-            return action()
-        finally:
-            executor = self._executor
-            if not (executor.ended or executor.held or self._client.running):
-                self._client.resume()
-
-    def _stop(self) -> None:
-        """Stops the machine. A call that was trapped just then is answered on the way."""
-        if not self._client.running:
-            return
-        try:
-            self._client.interrupt()
-            self._executor.handle(self._client.wait_stop(_INTERRUPT_TIMEOUT_S), hold=True)
+            self._run_control.pause()
         except Exception as error:
             self._give_up(error)
             raise
+        try:
+            return action()
+        finally:
+            self._run_control.go_on()
 
     def _refuse_requests(self) -> None:
         with self._lock:

@@ -1,0 +1,332 @@
+"""When the machine goes on, and which vCPUs of it: at once for us, else as debuggers want it.
+
+Without a debugger every stop is dealt with and the machine goes on. Debuggers share one machine: what
+stops for one has stopped for all, and one of them lets it go. What they must not notice, calls above
+all, is done in between: a vCPU that steps over its call stops again only where the call has led it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Final
+
+from hil_agent.el2 import El2TrapSource
+from hil_agent.errors import StateError
+from hil_agent.psci.call import Call
+from hil_agent.rsp import EVERYONE, Client, Registers, StopReason, StopReply, ThreadId
+from hil_agent.rsp.stop import SIGINT, SIGTRAP
+from hil_agent.target.breakpoints import Breakpoint, Breakpoints
+from hil_agent.target.events import Released, Stopped
+from hil_agent.target.executor import Executor, Writes
+
+_TIMEOUT_S: Final = 5.0
+_NONE: Writes = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a debugger lets the machine go.
+
+    Attributes:
+        step: the vCPU that executes one instruction; None if all run freely.
+        going: the vCPUs that run freely; None for all (but the one that steps).
+    """
+
+    step: int | None = None
+    going: frozenset[int] | None = None
+
+
+FREELY: Final = Plan()
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A stop that debuggers are told.
+
+    Attributes:
+        cpu: the vCPU that it is about.
+        signal: in GDB's own numbering.
+        reason: which kind of watchpoint, if it was one.
+        address: the data address that it saw.
+        call: the call that was caught and is not answered yet.
+    """
+
+    cpu: int
+    signal: int = SIGTRAP
+    reason: StopReason | None = None
+    address: int | None = None
+    call: Call | None = None
+
+
+class RunControl:
+    """Belongs to the thread that owns the target.
+
+    Args:
+        client: the target's debug stub.
+        executor: what deals with our own stops.
+        source: tells whether a vCPU is in our code.
+
+    Attributes:
+        executor: as given.
+        holding: debuggers hold the machine.
+        latest: the latest stop that debuggers were told.
+        shows_el2: our own code is debugged like any other.
+        on_stop: is told each stop that is for debuggers; with None there are no debuggers.
+    """
+
+    def __init__(self, client: Client, executor: Executor, source: El2TrapSource) -> None:
+        self.executor = executor
+        self.holding = False
+        self.latest = Stop(0)
+        self.shows_el2 = False
+        self.on_stop: Callable[[Stop], None] | None = None
+        self._client = client
+        self._source = source
+        self._breakpoints = Breakpoints()
+        self._plan = FREELY
+        self._left_from = 0  # where the vCPU that steps stood
+        self._stuck: dict[int, tuple[int, list[Breakpoint]]] = {}  # which stopped at what, by vCPU: PC, which
+
+    # ------------------------------------------------------------------ for the loop
+
+    def handle(self, stop: StopReply) -> None:
+        """Deals with a stop of the running machine."""
+        reaction = self.executor.handle(stop)
+        if reaction is None:
+            self._others_stop(stop)
+        elif reaction.caught:
+            self._announce(Stop(reaction.cpu, call=reaction.call))
+        else:
+            self._go(reaction.cpu, reaction.writes)
+            self.executor.gone_on(reaction)
+
+    def pause(self) -> None:
+        """Stops the machine for a moment. A call that was trapped just then is answered on the way."""
+        if not self._client.running:
+            return
+        self._client.interrupt()
+        reaction = self.executor.handle(self._client.wait_stop(_TIMEOUT_S))
+        if reaction is not None and self.executor.may_go:
+            self._client.write_registers(reaction.writes, self._source.thread(reaction.cpu))
+            self.executor.gone_on(reaction)
+
+    def go_on(self) -> None:
+        """Lets the machine go on after a moment's stop, unless there is a reason for it to stand."""
+        if not self._client.running:
+            self._go(None, _NONE)
+
+    # ------------------------------------------------------------------ for debuggers
+
+    def hold(self) -> None:
+        """Stops the machine for debuggers; they are told, unless it stood already."""
+        if not self.holding:
+            self.pause()
+            call = self.executor.caught
+            cpu = self._source.cpu(self._client.thread)
+            self._announce(Stop(cpu or 0, SIGTRAP if call else SIGINT, call=call))
+
+    def resume(self, plan: Plan, owner: Hashable | None = None) -> None:
+        """Lets the machine go.
+
+        Args:
+            plan: which vCPUs of it.
+            owner: for whom; it has stepped over its own breakpoints itself, as gdb does.
+        """
+        if not self.holding:
+            raise StateError("the machine runs already")
+        self.holding = False
+        self._plan, self.executor.followed = plan, plan.step
+        if plan.step is None:
+            self.executor.tell(Released())
+        if self.executor.caught is not None:
+            stepped = self.executor.caught.cpu == plan.step
+            # However the call returns, its vCPU has moved.
+            self._left_from = -1 if stepped or plan.step is None else self._registers(plan.step)["pc"]
+            reaction = self.executor.answer_caught()
+            self._go(reaction.cpu, reaction.writes)
+            self.executor.gone_on(reaction)
+            return
+        if not self.executor.may_go:
+            return
+        if plan.step is None:
+            for cpu in [cpu for cpu in self._stuck if self._must_step_over(cpu, owner)]:
+                self._step_alone(cpu)
+            self._stuck.clear()
+            self._go(None, _NONE)
+        else:
+            self._step(plan.step)
+            self._stuck.clear()
+
+    def release(self) -> None:
+        """Nobody debugs any more: everything goes on."""
+        if self.holding:
+            self.resume(FREELY)
+
+    def insert(self, owner: Hashable, breakpoint_: Breakpoint) -> None:
+        """Sets a breakpoint for ``owner``; the machine stands still.
+
+        Raises:
+            RefusedError: the target cannot have it.
+        """
+        if self._breakpoints.add(owner, breakpoint_):
+            try:
+                self._arm(breakpoint_)
+            except BaseException:
+                self._breakpoints.discard(owner, breakpoint_)
+                raise
+
+    def remove(self, owner: Hashable, breakpoint_: Breakpoint) -> None:
+        """Takes ``owner``'s breakpoint back; the machine stands still."""
+        if self._breakpoints.discard(owner, breakpoint_):
+            self._disarm(breakpoint_)
+
+    def remove_all(self, owner: Hashable) -> None:
+        """Takes all of ``owner``'s breakpoints back; the machine stands still."""
+        for each in self._breakpoints.of(owner):
+            self.remove(owner, each)
+
+    def reset(self) -> None:
+        """Resets the machine for debuggers that hold it: it stands before the guest's first instruction."""
+        self.executor.reset()
+        if not self.holding:
+            return
+        self._client.resume(self._source.thread(0))
+        while (reaction := self.executor.handle(self._client.wait_stop(_TIMEOUT_S))) is None:
+            self._client.resume(self._source.thread(0))
+        self._client.write_registers(reaction.writes, self._source.thread(0))
+
+    # ------------------------------------------------------------------------- within
+
+    def _others_stop(self, stop: StopReply) -> None:
+        """A stop that is none of ours."""
+        cpu = self._source.cpu(stop.thread)
+        if self.on_stop is None or cpu is None:
+            self._go(None, _NONE)
+            return
+        if stop.code != SIGTRAP:
+            self._announce(Stop(cpu, stop.code))
+            return
+        registers = self._registers(cpu)
+        pc = registers["pc"]
+        if stop.reason is not None and stop.address is not None:
+            self._stuck[cpu] = pc, self._breakpoints.watching(stop.reason, stop.address)
+            self._announce(Stop(cpu, reason=stop.reason, address=stop.address))
+        elif self._is_hidden(registers):
+            if self._breakpoints.at(pc):  # the guest has something of its own at this address
+                self._step_alone(cpu)
+            self._go(None, _NONE)
+        elif here := self._breakpoints.at(pc):
+            self._stuck[cpu] = pc, here
+            self._announce(Stop(cpu))
+        elif cpu == self._plan.step:
+            self._announce(Stop(cpu))
+        else:  # QEMU ends the single steps of one vCPU only, that which it reports
+            self._go(None, _NONE)
+
+    def _announce(self, stop: Stop) -> None:
+        self.holding = True
+        self.latest = stop
+        self._plan, self.executor.followed = FREELY, None
+        self.executor.tell(Stopped(stop.cpu))
+        if self.on_stop is not None:
+            self.on_stop(stop)
+
+    def _go(self, cpu: int | None, writes: Writes) -> None:
+        """Lets the machine go on as it was told to; with register writes to a vCPU first."""
+        if not self.executor.may_go:
+            return
+        if self.holding:
+            self._write(cpu, writes)
+        elif self.executor.caught is not None:
+            self._announce(Stop(self.executor.caught.cpu, call=self.executor.caught))
+        elif self._plan == FREELY:
+            self._client.resume(writes=writes)
+        elif self._plan.step is None:
+            self._write(cpu, writes)
+            self._resume_some()
+        else:
+            self._go_stepping(self._plan.step, cpu, writes)
+
+    def _go_stepping(self, step: int, cpu: int | None, writes: Writes) -> None:
+        if cpu == step and self._source.leaves(writes):
+            self._source.step(cpu, writes)
+        else:
+            self._write(cpu, writes)
+        registers = self._registers(step)
+        if self._is_hidden(registers):
+            self._client.resume()  # its call may need the others
+        elif registers["pc"] != self._left_from:
+            self._announce(Stop(step))
+        else:
+            self._resume_some()
+
+    def _step(self, cpu: int) -> None:
+        """One instruction of a vCPU, which may be a call."""
+        registers = self._registers(cpu)
+        self._left_from = registers["pc"]
+        if self._is_hidden(registers):
+            self._go(None, _NONE)  # it steps when it comes out
+            return
+        if self._in_the_way(cpu, registers["pc"]):
+            self._step_alone(cpu)
+            self._go(None, _NONE)
+        else:
+            self._resume_some()
+
+    def _resume_some(self) -> None:
+        """Lets those vCPUs go that the plan names."""
+        step, going = self._plan.step, self._plan.going
+        if going is None:
+            others: tuple[ThreadId, ...] = (EVERYONE,)
+        else:
+            others = tuple(self._source.thread(cpu) for cpu in sorted(going) if cpu != step)
+        if step is not None:
+            self._client.resume(self._source.thread(step), step=True, others=others)
+        elif others:
+            self._client.resume(others[0], others=others[1:])
+
+    def _must_step_over(self, cpu: int, owner: Hashable | None) -> bool:
+        """Whether a vCPU would stop at once at breakpoints of others than ``owner``."""
+        pc, breakpoints = self._stuck[cpu]
+        here = [each for each in breakpoints if each in self._in_the_way(cpu, pc)]
+        return (
+            bool(here)
+            and self._registers(cpu)["pc"] == pc
+            and not any(self._breakpoints.has(owner, each) for each in here)
+        )
+
+    def _in_the_way(self, cpu: int, pc: int) -> list[Breakpoint]:
+        """What keeps a vCPU at ``pc`` from executing its next instruction."""
+        stuck_at, breakpoints = self._stuck.get(cpu, (None, []))
+        watches = [each for each in breakpoints if each.is_watchpoint] if stuck_at == pc else []
+        return self._breakpoints.at(pc) + [each for each in watches if each in self._breakpoints]
+
+    def _step_alone(self, cpu: int) -> None:
+        """One instruction of a vCPU, with what is in its way out of it; no other moves."""
+        pc = self._registers(cpu)["pc"]
+        lifted = self._in_the_way(cpu, pc)
+        for each in lifted:
+            self._disarm(each)
+        try:
+            self._source.step(cpu, {"pc": pc})
+        finally:
+            for each in lifted:
+                self._arm(each)
+
+    def _is_hidden(self, registers: Registers) -> bool:
+        """Whether a vCPU is in our code, and debuggers do not want to see that."""
+        return not self.shows_el2 and self._source.holds(registers)
+
+    def _registers(self, cpu: int) -> Registers:
+        return self._client.read_registers(self._source.thread(cpu))
+
+    def _write(self, cpu: int | None, writes: Writes) -> None:
+        if cpu is not None and writes:
+            self._client.write_registers(writes, self._source.thread(cpu))
+
+    def _arm(self, breakpoint_: Breakpoint) -> None:
+        self._client.insert_breakpoint(breakpoint_.kind, breakpoint_.address, breakpoint_.length)
+
+    def _disarm(self, breakpoint_: Breakpoint) -> None:
+        self._client.remove_breakpoint(breakpoint_.kind, breakpoint_.address, breakpoint_.length)
