@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from hil_agent.board.machine import Machine
-from hil_agent.el2.trap_source import El2TrapSource, Trap, TrapKind
 from hil_agent.errors import InternalError, TargetError
 from hil_agent.psci.call import Call
 from hil_agent.psci.context import ResumeContext
@@ -47,6 +46,7 @@ from hil_agent.session.events import (
     SwitchedOff,
     WasReset,
 )
+from hil_agent.trap.source import Trap, TrapKind, TrapSource
 
 Writes = Mapping[str, int]
 """Registers of the vCPU that stopped, to be set before the machine goes on."""
@@ -98,7 +98,7 @@ class Executor:
     def __init__(
         self,
         client: Client,
-        source: El2TrapSource,
+        source: TrapSource,
         vpsci: VirtualPsci,
         *,
         answer: Callable[[Call], Outcome],
@@ -141,13 +141,12 @@ class Executor:
         """
         began = time.perf_counter()
         trap = self._source.identify(stop)
-        reaction = self._reactions.get(trap.kind) if trap else None
         if trap is None:
             self._go_on(_NONE, hold=hold)
-        elif reaction is not None:
-            self._go_on(reaction(trap), hold=hold)
+        elif trap.call is None:
+            self._go_on(self._reactions[trap.kind](trap), hold=hold)
         else:
-            call = self._source.call(trap)
+            call = trap.call
             outcome = self._ask(call)
             visit = _Visit(trap, _wake_after(outcome))
             self._go_on(self._next(trap.cpu, self._answer(visit, outcome.effects)), hold=hold)
@@ -220,7 +219,7 @@ class Executor:
     def _on_entry(self, trap: Trap) -> Writes:
         prepare = self._entries.pop(trap.cpu, None)
         if prepare is None:
-            raise TargetError(f"vCPU {trap.cpu} entered EL2 though nobody powered it on")
+            raise TargetError(f"vCPU {trap.cpu} came up though nobody powered it on")
         entry = prepare()
         self._source.enter(trap.cpu, entry)
         if self.vpsci.power(trap.cpu) is PowerState.ON_PENDING:
@@ -267,10 +266,10 @@ class Executor:
                 case Return(values):
                     if visit.failure is not None:
                         values = (visit.failure, *values[1:])
-                    writes = source.leave(values, after_interrupt=visit.after_interrupt)
+                    writes = source.leave(trap, values, after_interrupt=visit.after_interrupt)
                 case Standby(timed):
                     if timed or visit.wake_after_us is not None:
-                        yield source.wait_for_interrupt(visit.wake_after_us)
+                        yield source.wait_for_interrupt(trap, visit.wake_after_us)
                         source.restore(trap)
                         if timed:
                             self.vpsci.woke(trap.cpu)
@@ -278,12 +277,12 @@ class Executor:
                         visit.after_interrupt = True
                 case PowerDown(entry):
                     entry = source.with_endianness(entry, trap.cpu)
-                    yield source.wait_for_interrupt(visit.wake_after_us)
+                    yield source.wait_for_interrupt(trap, visit.wake_after_us)
                     source.enter(trap.cpu, entry)
                     self.vpsci.woke(trap.cpu)
                     self.tell(Entered(trap.cpu, entry.pc))
                 case Delay(time_us):
-                    yield source.delay(time_us)
+                    yield source.delay(trap, time_us)
                     source.restore(trap)
                 case PowerOn():
                     self._power_on(visit, effect)
@@ -313,7 +312,7 @@ class Executor:
             self.wake_at = time.monotonic() + visit.wake_after_us / 1e6
         self.tell(Suspended(context))
         self.captured = self._registers(in_monitor=visit.trap.cpu)
-        return self._source.park(visit.trap.cpu)
+        return self._source.park(visit.trap)
 
     def _power_on(self, visit: _Visit, effect: PowerOn) -> None:
         caller = visit.trap.cpu
@@ -334,7 +333,7 @@ class Executor:
             parked = self._suspended_vcpu()
             self._source.unpark(parked.cpu)
             self._source.restore(parked)
-            self._client.write_registers(self._source.leave(answer.values))
+            self._client.write_registers(self._source.leave(parked, answer.values))
             self._resumed(cause, in_monitor=parked.cpu)
         else:
             self._resumed(cause)

@@ -12,7 +12,7 @@ from typing import Self
 
 from hil_agent.board.schema import WakeSource
 from hil_agent.console import Cancellation, Cancelled, ConsoleHub
-from hil_agent.el2 import El2TrapSource, Monitor
+from hil_agent.el2 import El2TrapSource
 from hil_agent.errors import FileError, HostError, LinkError, UsageError
 from hil_agent.guest import flat_tree
 from hil_agent.guest.device_tree import MachineDescription, describe, patch
@@ -33,6 +33,7 @@ from hil_agent.session.loop import TargetLoop
 from hil_agent.session.plan import BootPlan
 from hil_agent.session.service import Service
 from hil_agent.session.state import StateCell
+from hil_agent.trap.monitor import Monitor
 
 _log = logging.getLogger(__name__)
 
