@@ -23,7 +23,7 @@ class MonitorBuildHook(BuildHookInterface[Any]):
             return
         el2 = Path(self.root, "hil_agent", "el2")
         # By path: the package's dependencies are not installed in a build environment.
-        build = runpy.run_path(str(el2 / "build.py"))
+        build = runpy.run_path(str(Path(self.root, "hil_agent", "trap", "build.py")))
         self._folder = tempfile.TemporaryDirectory()
         guests = Path(self.root, "guest_images").glob("*/*.S")
         try:

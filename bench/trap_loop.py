@@ -15,8 +15,7 @@ from pathlib import Path
 
 from hil_agent.board.load import load_board
 from hil_agent.board.machine import Machine
-from hil_agent.el2 import El2TrapSource, Monitor
-from hil_agent.el2.build import ASSEMBLER
+from hil_agent.el2 import El2TrapSource
 from hil_agent.errors import InternalError
 from hil_agent.guest.address import AddressRange
 from hil_agent.guest.device_tree import MachineDescription, describe
@@ -25,6 +24,8 @@ from hil_agent.guest.layout import Layout, plan_layout
 from hil_agent.psci import EntryState, VirtualPsci, get_profile
 from hil_agent.psci.entry import PSTATE_DAIF, PSTATE_EL1H
 from hil_agent.rsp import Client
+from hil_agent.trap.build import ASSEMBLER
+from hil_agent.trap.monitor import Monitor
 
 _GUEST = Path(__file__).with_name("hvc_loop.S")
 _OBJCOPY = "aarch64-linux-gnu-objcopy"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hil_agent.el2.system_registers import SYSTEM_REGISTERS, Encoding
 from hil_agent.psci import Conduit
+from hil_agent.trap.system_registers import SYSTEM_REGISTERS, Encoding
 
 LOAD32, LOAD64 = 0xB940_0020, 0xF940_0020
 """``ldr w0, [x1]`` and ``ldr x0, [x1]``."""

@@ -26,12 +26,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hil_agent import resources
-from hil_agent.el2.build import ASSEMBLER, GUEST_ADDRESS, LINKER, AssemblyError, assemble
 from hil_agent.errors import FileError, HostError
 from hil_agent.guest import cpio, modules
 from hil_agent.guest.catalogue import AssembledDescription, LinuxDescription, Recipe
 from hil_agent.guest.debian import Apt, Package, Progress, contents, read_member
 from hil_agent.host import require
+from hil_agent.trap.build import ASSEMBLER, GUEST_ADDRESS, LINKER, AssemblyError, assemble
 
 _DIRECTORIES = ("dev", "proc", "sys", "tmp", "root", "bin", "sbin", "usr/bin", "usr/sbin")
 _UNFINISHED = ".unfinished-"

@@ -12,7 +12,7 @@ from typing import Self
 
 from hil_agent.board.schema import WakeSource
 from hil_agent.console import Cancellation, Cancelled, ConsoleHub
-from hil_agent.el2 import El2TrapSource, Monitor
+from hil_agent.el2 import El2TrapSource
 from hil_agent.errors import FileError, HostError, LinkError, UsageError
 from hil_agent.guest import flat_tree
 from hil_agent.guest.device_tree import MachineDescription, describe, patch
@@ -34,6 +34,7 @@ from hil_agent.target.events import Crashed, Entered, Event, Ready, SwitchedOff,
 from hil_agent.target.executor import Executor
 from hil_agent.target.loop import TargetLoop
 from hil_agent.target.run_control import RunControl
+from hil_agent.trap.monitor import Monitor
 
 _log = logging.getLogger(__name__)
 

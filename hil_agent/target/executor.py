@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from hil_agent.board.machine import Machine
-from hil_agent.el2.trap_source import El2TrapSource, Trap, TrapKind
 from hil_agent.errors import InternalError, TargetError
 from hil_agent.psci.call import Call
 from hil_agent.psci.context import ResumeContext
@@ -48,6 +47,7 @@ from hil_agent.target.events import (
     SwitchedOff,
     WasReset,
 )
+from hil_agent.trap.source import Trap, TrapKind, TrapSource
 
 Writes = Mapping[str, int]
 """Registers of the vCPU that stopped, to be set before the machine goes on."""
@@ -118,14 +118,13 @@ class Executor:
         held: the host holds the guest, and the machine must not go on until it is resumed.
         wake_at: when a fault resumes the suspended guest, on the monotonic clock; None if none does.
         catching: functions whose calls are not answered at once, but caught for a debugger.
-        caught: the call that was caught and waits for `answer_caught`.
         followed: the vCPU that a debugger steps, and that must be seen when it leaves our code.
     """
 
     def __init__(
         self,
         client: Client,
-        source: El2TrapSource,
+        source: TrapSource,
         vpsci: VirtualPsci,
         *,
         answer: Callable[[Call], Outcome],
@@ -139,7 +138,6 @@ class Executor:
         self.captured: dict[int, dict[str, int]] = {}
         self.changed: dict[int, dict[str, tuple[int, int]]] = {}
         self.catching: set[Function] = set()
-        self.caught: Call | None = None
         self.followed: int | None = None
         self._client = client
         self._source = source
@@ -151,7 +149,7 @@ class Executor:
         self._waiting: dict[int, Steps] = {}
         self._visits: dict[int, _Visit] = {}
         self._parked: Trap | None = None
-        self._caught_at: Trap | None = None
+        self._caught: Trap | None = None
         self._reactions: Mapping[TrapKind, Callable[[Trap], Writes]] = {
             TrapKind.ENTRY: self._on_entry,
             TrapKind.WAKE: self._on_wake,
@@ -179,23 +177,27 @@ class Executor:
         trap = self._source.identify(stop)
         if trap is None:
             return None
-        reaction = self._reactions.get(trap.kind)
-        if reaction is not None:
-            return Reaction(trap.cpu, reaction(trap))
-        call = self._source.call(trap)
+        call = trap.call
+        if call is None:
+            return Reaction(trap.cpu, self._reactions[trap.kind](trap))
         if self.catching and self.vpsci.function(call) in self.catching:
-            self.caught, self._caught_at = call, trap
+            self._caught = trap
             return Reaction(trap.cpu, _NONE, call, caught=True)
         return self._answer_call(trap, call, began)
 
+    @property
+    def caught(self) -> Call | None:
+        """The call that was caught and waits for `answer_caught`."""
+        return self._caught.call if self._caught else None
+
     def answer_caught(self) -> Reaction:
         """Answers the call that was caught, with the registers that its vCPU has now."""
-        trap = self._caught_at
-        if trap is None:
+        began = time.perf_counter()
+        trap = self._source.refreshed(self._caught) if self._caught else None
+        if trap is None or trap.call is None:
             raise InternalError("no call has been caught")
-        self.caught = self._caught_at = None
-        trap = self._source.refreshed(trap)
-        return self._answer_call(trap, self._source.call(trap), time.perf_counter())
+        self._caught = None
+        return self._answer_call(trap, trap.call, began)
 
     def gone_on(self, reaction: Reaction) -> None:
         """Tells of the call that was answered, after its vCPU has gone on."""
@@ -207,8 +209,8 @@ class Executor:
         """The trap of a vCPU that waits in our code for something, or for a debugger."""
         if self._parked is not None and self._parked.cpu == cpu:
             return self._parked
-        if self._caught_at is not None and self._caught_at.cpu == cpu:
-            return self._caught_at
+        if self._caught is not None and self._caught.cpu == cpu:
+            return self._caught
         visit = self._visits.get(cpu)
         return visit.trap if visit else None
 
@@ -278,7 +280,7 @@ class Executor:
     def _on_entry(self, trap: Trap) -> Writes:
         prepare = self._entries.pop(trap.cpu, None)
         if prepare is None:
-            raise TargetError(f"vCPU {trap.cpu} entered EL2 though nobody powered it on")
+            raise TargetError(f"vCPU {trap.cpu} came up though nobody powered it on")
         entry = prepare()
         self._source.enter(trap.cpu, entry)
         if self.vpsci.power(trap.cpu) is PowerState.ON_PENDING:
@@ -334,10 +336,10 @@ class Executor:
                 case Return(values):
                     if visit.failure is not None:
                         values = (visit.failure, *values[1:])
-                    writes = source.leave(values, after_interrupt=visit.after_interrupt)
+                    writes = source.leave(trap, values, after_interrupt=visit.after_interrupt)
                 case Standby(timed):
                     if timed or visit.wake_after_us is not None or trap.cpu == self.followed:
-                        yield source.wait_for_interrupt(visit.wake_after_us)
+                        yield source.wait_for_interrupt(trap, visit.wake_after_us)
                         source.restore(trap)
                         if timed:
                             self.vpsci.woke(trap.cpu)
@@ -345,12 +347,12 @@ class Executor:
                         visit.after_interrupt = True
                 case PowerDown(entry):
                     entry = source.with_endianness(entry, trap.cpu)
-                    yield source.wait_for_interrupt(visit.wake_after_us)
+                    yield source.wait_for_interrupt(trap, visit.wake_after_us)
                     source.enter(trap.cpu, entry)
                     self.vpsci.woke(trap.cpu)
                     self.tell(Entered(trap.cpu, entry.pc))
                 case Delay(time_us):
-                    yield source.delay(time_us)
+                    yield source.delay(trap, time_us)
                     source.restore(trap)
                 case PowerOn():
                     self._power_on(visit, effect)
@@ -380,7 +382,7 @@ class Executor:
             self.wake_at = time.monotonic() + visit.wake_after_us / 1e6
         self.tell(Suspended(context))
         self.captured = self._registers(in_monitor=visit.trap.cpu)
-        return self._source.park(visit.trap.cpu)
+        return self._source.park(visit.trap)
 
     def _power_on(self, visit: _Visit, effect: PowerOn) -> None:
         caller = visit.trap.cpu
@@ -401,7 +403,7 @@ class Executor:
             parked = self._suspended_vcpu()
             self._source.unpark(parked.cpu)
             self._source.restore(parked)
-            self._client.write_registers(self._source.leave(answer.values))
+            self._client.write_registers(self._source.leave(parked, answer.values))
             self._resumed(cause, in_monitor=parked.cpu)
         else:
             self._resumed(cause)
@@ -432,7 +434,7 @@ class Executor:
         self.tell(Resumed(context, cause))
 
     def _power_up(self) -> None:
-        self._parked = self.wake_at = self.caught = self._caught_at = None
+        self._parked = self.wake_at = self._caught = None
         self._waiting.clear()
         self._visits.clear()
         self._entries = {0: self._boot}

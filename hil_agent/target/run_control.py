@@ -11,7 +11,6 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
-from hil_agent.el2 import El2TrapSource
 from hil_agent.errors import StateError
 from hil_agent.psci.call import Call
 from hil_agent.rsp import EVERYONE, Client, Registers, StopReason, StopReply, ThreadId
@@ -19,6 +18,7 @@ from hil_agent.rsp.stop import SIGINT, SIGTRAP
 from hil_agent.target.breakpoints import Breakpoint, Breakpoints
 from hil_agent.target.events import Released, Stopped
 from hil_agent.target.executor import Executor, Writes
+from hil_agent.trap.source import TrapSource
 
 _TIMEOUT_S: Final = 5.0
 _NONE: Writes = {}
@@ -75,7 +75,7 @@ class RunControl:
         on_stop: is told each stop that is for debuggers; with None there are no debuggers.
     """
 
-    def __init__(self, client: Client, executor: Executor, source: El2TrapSource) -> None:
+    def __init__(self, client: Client, executor: Executor, source: TrapSource) -> None:
         self.executor = executor
         self.holding = False
         self.latest = Stop(0)

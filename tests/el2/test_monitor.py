@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from hil_agent.el2 import build
-from hil_agent.el2.build import AssemblyError, assemble
-from hil_agent.el2.monitor import Monitor
-from hil_agent.el2.trap_source import TrapKind
+from hil_agent import el2
+from hil_agent.el2 import El2TrapSource
 from hil_agent.errors import HostError
+from hil_agent.trap.build import AssemblyError, assemble
+from hil_agent.trap.monitor import Monitor
 
-SOURCE = Path(build.__file__).with_name("monitor.S")
+SOURCE = Path(el2.__file__).with_name("monitor.S")
 INSTRUCTION = 4
 NOP = 0xD503201F
 
@@ -46,11 +46,11 @@ def test_labels_are_those_that_the_symbol_table_has(monitor: Monitor, elf: Path)
 
 
 def test_every_kind_of_trap_has_a_number_that_fits_the_condition_flags(monitor: Monitor) -> None:
-    assert {monitor.labels[kind.value] for kind in TrapKind} <= set(range(16))
+    assert {monitor.labels[kind] for kind in El2TrapSource.kinds} <= set(range(16))
 
 
 def test_no_two_kinds_of_trap_share_a_number(monitor: Monitor) -> None:
-    assert len({monitor.labels[kind.value] for kind in TrapKind}) == len(TrapKind)
+    assert len({monitor.labels[kind] for kind in El2TrapSource.kinds}) == len(El2TrapSource.kinds)
 
 
 def test_the_trap_is_a_nop_that_nothing_depends_on(monitor: Monitor) -> None:

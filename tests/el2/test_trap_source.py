@@ -10,13 +10,14 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from hil_agent.board import load_board
-from hil_agent.el2 import El2TrapSource, Monitor
-from hil_agent.el2.trap_source import Trap, TrapKind
+from hil_agent.el2 import El2TrapSource
 from hil_agent.errors import TargetError
 from hil_agent.guest.address import AddressRange
 from hil_agent.guest.device_tree import Gic, GicVersion
 from hil_agent.psci.entry import EntryState
 from hil_agent.rsp import Client
+from hil_agent.trap.monitor import Monitor
+from hil_agent.trap.source import Trap, TrapKind
 
 GIC = Gic(GicVersion.V3, 0x0800_0000, (AddressRange(0x080A_0000, 0x00F6_0000),))
 RESERVED = AddressRange(0x41FF_0000, 0x1_0000)

@@ -6,8 +6,8 @@ from enum import Enum
 
 import pytest
 
-from hil_agent.el2.system_registers import SYSTEM_REGISTERS
 from hil_agent.psci import EntryState, get_profile, profiles
+from hil_agent.trap.system_registers import SYSTEM_REGISTERS
 
 ENTRY = 0x4008_0DC0
 CONTEXT_ID = 0x1122_3344_5566_7788

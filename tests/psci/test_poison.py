@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from hil_agent.el2.system_registers import SYSTEM_REGISTERS
 from hil_agent.psci import EntryState, get_profile, profiles
+from hil_agent.trap.system_registers import SYSTEM_REGISTERS
 
 UNDEFINED_BY_PSCI = {
     "SP_EL0",

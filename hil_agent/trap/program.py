@@ -11,8 +11,8 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hil_agent.el2.system_registers import SYSTEM_REGISTERS
 from hil_agent.errors import InternalError
+from hil_agent.trap.system_registers import SYSTEM_REGISTERS
 
 _LDR_X3_FROM_X2 = 0xF8408443  # ldr x3, [x2], #8
 _STR_X3_TO_X2 = 0xF8008443  # str x3, [x2], #8

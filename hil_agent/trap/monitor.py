@@ -1,4 +1,4 @@
-"""The assembled EL2 monitor: its bytes and the addresses of its labels."""
+"""An assembled monitor: its bytes and the addresses of its labels."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from hil_agent.el2.build import PACKAGE, AssemblyError, assemble
 from hil_agent.errors import HostError, InternalError
 from hil_agent.resources import cache_folder
+from hil_agent.trap.build import PACKAGE, AssemblyError, assemble
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,16 @@ class Monitor:
     labels: Mapping[str, int]
 
     @classmethod
-    def load(cls) -> Monitor:
+    def load(cls, package: str = "hil_agent.el2") -> Monitor:
         """Reads the monitor that came with the wheel, or assembles it from source, once per version of it.
+
+        Args:
+            package: where its ``monitor.S`` is.
 
         Raises:
             HostError: it has to be assembled and the cross assembler is missing.
         """
-        with resources.as_file(resources.files("hil_agent.el2")) as folder:
+        with resources.as_file(resources.files(package)) as folder:
             packaged, source = Path(folder, "monitor.elf"), Path(folder, "monitor.S")
             return cls.from_elf(packaged if packaged.exists() else _assembled(source))
 

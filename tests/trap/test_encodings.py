@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hil_agent.el2.program import read_system_registers, write_system_registers
-from hil_agent.el2.system_registers import SYSTEM_REGISTERS
 from hil_agent.errors import InternalError
+from hil_agent.trap.program import read_system_registers, write_system_registers
+from hil_agent.trap.system_registers import SYSTEM_REGISTERS
 
 NAMES = sorted(SYSTEM_REGISTERS)
 U64 = st.integers(0, 2**64 - 1)

@@ -1,0 +1,335 @@
+"""Trap sources with code of ours in the guest's machine, a monitor, that vCPUs wait in.
+
+Whatever the monitor has to say ends at its one trap; from there a vCPU is sent on by setting its PC to
+one of the monitor's routines. What takes several steps (a program, a firmware call) runs that vCPU
+alone until its next trap, so that nothing else of the machine moves in between.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+from hil_agent.errors import InternalError, TargetError
+from hil_agent.guest.address import AddressRange
+from hil_agent.guest.device_tree import Gic
+from hil_agent.psci.entry import EntryState
+from hil_agent.rsp import BreakpointKind, Client, Registers, StopReply, ThreadId
+from hil_agent.trap.monitor import Monitor
+from hil_agent.trap.program import Program, read_system_registers, write_system_registers
+from hil_agent.trap.source import Trap, TrapKind
+
+_TIMEOUT_S = 5.0
+_SCRUB_TIMEOUT_S = 120.0
+_SCTLR_EE = 1 << 25
+_INSTRUCTION = 4
+EL_SHIFT, EL_MASK = 2, 3
+FLAGS_SHIFT = 28
+"""Where NZCV is in PSTATE."""
+
+_NOT_THE_GUESTS = re.compile(
+    r".*_EL[23]|ID_.*|MVFR\d_.*|(MIDR|MPIDR|REVIDR|AIDR|CTR|CLIDR|CCSIDR|DCZID|RVBAR|DUMMY|RES_)\w*"
+)
+"""State of higher exception levels, and what identifies a CPU and never changes."""
+
+_CPU_OFF, _CPU_ON = 0x84000002, 0xC4000003
+
+_TICK = 10
+"""How often a parked vCPU listens for us: 2^10 times a second."""
+
+_ANY_PRIORITY = 0xFF
+_TICK_ONLY = 0x08
+_TIMER_PPIS = 1 << 27 | 1 << 30
+"""The virtual and the physical timer of EL1 (Arm BSA, private peripheral interrupts)."""
+
+
+class MonitoredTrapSource:
+    """Puts a monitor to work. vCPU 0 is expected to start at the monitor's ``entry``.
+
+    Args:
+        client: the debug stub; its register writes are trusted only for general registers and PC.
+        monitor: the monitor.
+        code: physical address to place it at.
+        reserved: RAM that the guest leaves alone; it begins with the monitor's areas.
+        gic: the machine's interrupt controller, which parked vCPUs wait on.
+        wake_by_interrupt: any interrupt ends a suspend.
+        wake_by_timer: the timers of EL1 do, whatever else does.
+    """
+
+    kinds: ClassVar[Mapping[str, TrapKind]] = {
+        "kind_entry": TrapKind.ENTRY,
+        "kind_done": TrapKind.DONE,
+        "kind_wake": TrapKind.WAKE,
+        "kind_unexpected": TrapKind.UNEXPECTED,
+    }
+    """What a trap is by the monitor's own label for it."""
+
+    exception_level: ClassVar[int]
+    """Where the monitor runs."""
+
+    leaving: ClassVar[tuple[str, ...]] = ()
+    """The registers of that level that hold what is the guest's while a vCPU is in the monitor."""
+
+    def __init__(
+        self,
+        client: Client,
+        monitor: Monitor,
+        *,
+        code: int,
+        reserved: AddressRange,
+        gic: Gic,
+        wake_by_interrupt: bool,
+        wake_by_timer: bool,
+    ) -> None:
+        self._client = client
+        self._image = monitor.image
+        self._code = code
+        self._reserved = reserved
+        self._labels = {name: code + offset for name, offset in monitor.labels.items()}
+        self._offsets = monitor.labels
+        self._kinds = {self._offsets[label]: kind for label, kind in self.kinds.items()}
+        self._trap = self._labels["trap"]
+        self._threads: list[ThreadId] = client.threads()
+        self._cpus = {thread: cpu for cpu, thread in enumerate(self._threads)}
+        self._gic = gic
+        self._not_the_guests = frozenset(
+            name
+            for name in client.description.registers
+            if _NOT_THE_GUESTS.fullmatch(name) and name not in self.leaving
+        )
+        self._priority_mask = _ANY_PRIORITY if wake_by_interrupt else _TICK_ONLY
+        self._wake_ppis = _TIMER_PPIS if wake_by_timer else 0
+
+    def arm(self) -> None:
+        """Sets the monitor's one breakpoint, which stays over resets of the machine."""
+        self._client.insert_breakpoint(BreakpointKind.HARDWARE, self._trap, _INSTRUCTION)
+
+    def start(self) -> None:
+        """Prepares a machine that was just reset: the monitor in memory, and vCPU 0's area in its x0."""
+        self._client.write_memory(self._code, self._image, verify=True)
+        self._prepare_area(0)
+        self._client.write_registers({"x0": self._area(0)}, self._threads[0])
+
+    def thread(self, cpu: int) -> ThreadId:
+        """What the stub calls a vCPU."""
+        return self._threads[cpu]
+
+    def cpu(self, thread: ThreadId | None) -> int | None:
+        """The vCPU that the stub calls so; None if it is none."""
+        return None if thread is None else self._cpus.get(thread)
+
+    # ------------------------------------------------------------- recognising
+
+    def identify(self, stop: StopReply) -> Trap | None:
+        """The trap that a stop is; None if none of ours: an interrupt, a breakpoint of others."""
+        cpu = self.cpu(stop.thread)
+        return None if cpu is None else self._trap_at(cpu, self._client.read_registers())
+
+    def _trap_at(self, cpu: int, registers: Registers) -> Trap | None:
+        """The trap that a vCPU is at, with these registers.
+
+        Breakpoints go by virtual address, so a guest that has mapped something at the monitor's address
+        can hit ours: only the monitor's own exception level counts.
+        """
+        if registers["pc"] != self._trap:
+            return None
+        pstate = registers["cpsr"]
+        kind = self._kinds.get(pstate >> FLAGS_SHIFT)
+        if kind is None or pstate >> EL_SHIFT & EL_MASK != self.exception_level:
+            return None
+        return Trap(kind, cpu, registers)
+
+    def refreshed(self, trap: Trap) -> Trap | None:
+        """A trap with the registers that its vCPU has now; None if it is there no more."""
+        return self._trap_at(trap.cpu, self._client.read_registers(self._threads[trap.cpu]))
+
+    def wake_interrupt(self, trap: Trap) -> int:
+        """INTID of the interrupt that ended a parked vCPU's wait."""
+        return self._read_area(trap.cpu, "area_wake_intid")
+
+    # ------------------------------------------------ register writes that send a vCPU on
+
+    def wait_for_interrupt(self, trap: Trap, at_most_us: int | None = None) -> Mapping[str, int]:
+        """Has a caller wait until an interrupt is pending; that ends in a trap, done.
+
+        Args:
+            trap: where it is.
+            at_most_us: microseconds of the guest's time after which it ends without one.
+        """
+        self._bring_in(trap.cpu)
+        if at_most_us is None:
+            routine = self._labels[f"wait_for_interrupt_gicv{self._gic.version}"]
+            return {"x0": self._area(trap.cpu), "pc": routine}
+        return {"x0": at_most_us, "pc": self._labels["wait_at_most"]}
+
+    def delay(self, trap: Trap, time_us: int) -> Mapping[str, int]:
+        """Has a caller wait for microseconds of the guest's time; that ends in a trap, done."""
+        self._bring_in(trap.cpu)
+        return {"x0": time_us, "pc": self._labels["delay"]}
+
+    def park(self, trap: Trap) -> Mapping[str, int]:
+        """Has a suspended caller wait, with the machine going on; a trap tells what wakes it."""
+        self._bring_in(trap.cpu)
+        return {
+            "x0": self._area(trap.cpu),
+            "x3": _TICK,
+            "x4": self._priority_mask,
+            "x5": self._wake_ppis,
+            "pc": self._labels[f"park_gicv{self._gic.version}"],
+        }
+
+    # ------------------------------------------------- steps that run one vCPU to its next trap
+
+    def run(self, cpu: int, writes: Mapping[str, int], timeout_s: float = _TIMEOUT_S) -> Registers:
+        """Sends a vCPU to a routine of the monitor's, and waits until that is done.
+
+        Args:
+            cpu: the vCPU.
+            writes: registers to set first, PC among them.
+            timeout_s: seconds that it may take.
+
+        Raises:
+            TargetError: it ended somewhere else.
+        """
+        thread = self._threads[cpu]
+        self._bring_in(cpu)
+        self._client.resume(thread, writes=writes)
+        while True:
+            trap = self.identify(self._client.wait_stop(timeout_s))
+            if trap is not None and trap.cpu == cpu:
+                break
+            # Late news of another vCPU, which stands at its trap and will report it again.
+            self._client.resume(thread)
+        if trap.kind is TrapKind.DONE:
+            return trap.registers
+        raise TargetError(
+            f"vCPU {cpu} did not finish what the monitor should do: "
+            + (
+                str(self.unexpected(trap))
+                if trap.kind is TrapKind.UNEXPECTED
+                else f"it trapped because {trap.kind.value}"
+            )
+        )
+
+    def step(self, cpu: int, writes: Mapping[str, int]) -> Registers:
+        """One instruction of one vCPU, after register writes, PC among them.
+
+        Returns:
+            its registers after it.
+        """
+        thread = self._threads[cpu]
+        self._client.resume(thread, step=True, writes=writes)
+        while True:
+            stop = self._client.wait_stop(_TIMEOUT_S)
+            registers = self._client.read_registers(thread)
+            if stop.thread in {thread, None} or registers["pc"] != writes["pc"]:
+                return registers
+            # Late news of another vCPU came before the step was done.
+            self._client.resume(thread, step=True)
+
+    def unpark(self, cpu: int) -> None:
+        """Ends a vCPU's wait: its GIC state is again as the guest left it."""
+        self._run_program(cpu, write_system_registers({}), unpark=True)
+
+    def write_system_registers(self, cpu: int, values: Mapping[str, int], *, unpark: bool = False) -> None:
+        """Sets system registers by name, after its wait if it is parked; its general registers are lost."""
+        self._run_program(cpu, write_system_registers(values), unpark=unpark)
+
+    def read_system_registers(self, cpu: int, names: tuple[str, ...]) -> dict[str, int]:
+        """Reads system registers by name; clobbers the vCPU's general registers."""
+        self._run_program(cpu, read_system_registers(names))
+        data = self._client.read_memory(self._area(cpu) + self._offsets["area_data"], 8 * len(names))
+        return {
+            name: int.from_bytes(data[8 * index : 8 * index + 8], "little")
+            for index, name in enumerate(names)
+        }
+
+    def with_endianness(self, entry: EntryState, cpu: int) -> EntryState:
+        """An entry state with the endianness (SCTLR_EL1.EE) of a vCPU, if it is to inherit that.
+
+        Then the vCPU's general registers are lost.
+        """
+        if not entry.inherits_endianness:
+            return entry
+        endianness = self.read_system_registers(cpu, ("SCTLR_EL1",))["SCTLR_EL1"] & _SCTLR_EE
+        sctlr = entry.system_registers["SCTLR_EL1"] & ~_SCTLR_EE | endianness
+        return replace(entry, system_registers={**entry.system_registers, "SCTLR_EL1": sctlr})
+
+    def scrub(self, cpu: int, memory: Iterable[range]) -> None:
+        """Zeros memory, but for what belongs to the monitor; the vCPU's general registers are lost."""
+        for part in memory:
+            before = (part.start, min(part.stop, self._reserved.start))
+            behind = (max(part.start, self._reserved.end), part.stop)
+            for start, end in (before, behind):
+                if start < end:
+                    self.run(cpu, {"x0": start, "x1": end, "pc": self._labels["scrub"]}, _SCRUB_TIMEOUT_S)
+
+    def power_on(self, caller: int, cpu: int, mpidr: int) -> int:
+        """Has the firmware below power on ``cpu``, which will trap at its entry.
+
+        ``caller`` makes the call; its general registers are lost.
+
+        Returns:
+            the firmware's return code, signed.
+        """
+        self._prepare_area(cpu)
+        writes = self._firmware_call(_CPU_ON, mpidr, self._labels["entry"], self._area(cpu))
+        return _signed(self.run(caller, writes)["x0"])
+
+    def power_off(self, cpu: int) -> None:
+        """Has the firmware below power off ``cpu``.
+
+        Stepped, so that it is off when this returns: it will not stop anywhere after.
+        """
+        self._bring_in(cpu)
+        self.step(cpu, self._firmware_call(_CPU_OFF))
+
+    def unexpected(self, trap: Trap) -> object:
+        """What is known of an unexpected trap, for people."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------------- within
+
+    def _bring_in(self, cpu: int) -> None:
+        """Sees to it that a vCPU is in the monitor; to be overridden where a caller may be elsewhere."""
+
+    def _prepare_area(self, cpu: int) -> None:
+        """Tells the monitor where a vCPU's interrupt controller is, and that it has saved nothing of it."""
+        frames = (self._gic.distributor, self._gic.cpu_frame(cpu))
+        self._client.write_memory(
+            self._area(cpu) + self._offsets["area_distributor"],
+            b"".join(frame.to_bytes(8, "little") for frame in frames),
+        )
+        self._client.write_memory(self._area(cpu) + self._offsets["area_gic_saved"], bytes(8))
+
+    def _run_program(self, cpu: int, program: Program, *, unpark: bool = False) -> None:
+        area = self._area(cpu)
+        for name, content, room in (
+            ("area_program", program.code, self._offsets["area_size"] - self._offsets["area_program"]),
+            ("area_data", program.data, self._offsets["area_program"] - self._offsets["area_data"]),
+        ):
+            if len(content) > room:
+                raise InternalError(f"a program for the monitor is too long: {len(content)} > {room} bytes")
+            self._client.write_memory(area + self._offsets[name], content)
+        routine = f"unpark_gicv{self._gic.version}" if unpark else "run_program"
+        self.run(cpu, {"x0": area, "pc": self._labels[routine]})
+
+    def _firmware_call(self, *values: int) -> Mapping[str, int]:
+        return arguments(values) | {"pc": self._labels["firmware_call"]}
+
+    def _area(self, cpu: int) -> int:
+        return self._reserved.start + cpu * self._offsets["area_size"]
+
+    def _read_area(self, cpu: int, field: str) -> int:
+        return int.from_bytes(self._client.read_memory(self._area(cpu) + self._offsets[field], 8), "little")
+
+
+def arguments(values: Iterable[int]) -> dict[str, int]:
+    """The registers that a call's arguments, or its results, are in."""
+    return {f"x{number}": value for number, value in enumerate(values)}
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
