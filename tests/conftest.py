@@ -1,9 +1,11 @@
-"""What all tests share: sessions in a folder of their own, and what a failed one has said."""
+"""What all tests share: sessions in a folder of their own, what a failed one has said, and a bare QEMU."""
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +13,7 @@ from typing import Any, Self
 import pytest
 
 import hil_agent
+from hil_agent.rsp import Client
 from hil_agent.session import Session
 from hil_agent.session.folder import SessionFolder
 
@@ -60,6 +63,52 @@ def boot_shared() -> Iterator[Boot]:
     """Boots guests that the tests of a module share."""
     with Boot() as boot:
         yield boot
+
+
+@pytest.fixture
+def start_qemu() -> Iterator[Callable[..., Path]]:
+    """Starts QEMU, stopped at reset, and gives the path of its stub's socket."""
+    with ExitStack() as stack:
+
+        def start(*arguments: str) -> Path:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rsp-")))
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(str(folder / "gdb"))
+            listener.listen()
+            log = stack.enter_context((folder / "log").open("wb"))
+            qemu = subprocess.Popen(
+                [
+                    "qemu-system-aarch64",
+                    *("-machine", "virt", "-cpu", "cortex-a57", "-S", "-nodefaults", "-display", "none"),
+                    *("-chardev", f"socket,id=stub,fd={listener.fileno()},server=on,wait=off"),
+                    *("-gdb", "chardev:stub"),
+                    *arguments,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[listener.fileno()],
+            )
+            stack.callback(qemu.wait)
+            stack.callback(qemu.kill)
+            return folder / "gdb"
+
+        yield start
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Client]]:
+    """Connects a client, past its handshake, to a stub's unix socket."""
+    with ExitStack() as stack:
+
+        def open_client(path: Path, *, pipelining: bool = True) -> Client:
+            connection = socket.socket(socket.AF_UNIX)
+            client = stack.enter_context(Client(connection, timeout_s=10, pipelining=pipelining))
+            connection.connect(str(path))
+            client.handshake()
+            return client
+
+        yield open_client
 
 
 @pytest.hookimpl(wrapper=True)
