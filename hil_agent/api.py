@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -24,6 +25,8 @@ Progress = Callable[[str, float | None], None]
 
 _PROMPT = r"^[^\r\n]{0,60}(?:[#$] |login: )(?:\x1b\[6n)?\Z"
 """How a Linux that we did not make is taken to be up: a shell's prompt, or a login's."""
+
+_LOOPBACK = "127.0.0.1"
 
 _LINUX_COMMAND_LINE = "console=ttyAMA0"
 
@@ -61,7 +64,16 @@ class FaultOptions(TypedDict, total=False):
     """A YAML file of rules, with a seed."""
 
 
-class BootOptions(GuestOptions, FaultOptions, total=False):
+class DebugOptions(TypedDict, total=False):
+    """How debuggers are served."""
+
+    gdb_port: str | None
+    """TCP port on loopback besides the unix socket, 0 for a free one; elsewhere only as ``ADDRESS:PORT``."""
+    halt: bool | None
+    """Stand before the guest's first instruction until a debugger lets it go."""
+
+
+class BootOptions(GuestOptions, FaultOptions, DebugOptions, total=False):
     """Options of :func:`boot`; those that a board has too override it."""
 
     name: str | None
@@ -110,6 +122,8 @@ def prepare(board: str | Board = "qemu-virt", **options: Unpack[BootOptions]) ->
         guest=files,
         faults=_faults(options),
         ready=ready if chosen is None else chosen,
+        gdb_address=_gdb_address(options.get("gdb_port")),
+        halt=bool(options.get("halt")),
     )
 
 
@@ -124,7 +138,7 @@ def boot(board: str | Board = "qemu-virt", *, wait: bool = True, **options: Unpa
 
     Args:
         board: a name from ``hil-agent board list``, the path of a board file, or a board.
-        wait: until the guest is up; else only until the machine runs.
+        wait: until the guest is up, or halted; else only until the machine runs.
         **options: see :class:`BootOptions`.
 
     Raises:
@@ -140,6 +154,7 @@ _BOARD_OPTIONS = BootOptions.__annotations__.keys() - {
     "name",
     *GuestOptions.__annotations__,
     *FaultOptions.__annotations__,
+    *DebugOptions.__annotations__,
 }
 
 
@@ -191,6 +206,24 @@ def _faults(options: BootOptions) -> FaultPlan:
     path = options.get("fault_plan")
     plan = FaultPlan(rules=()) if path is None else load_yaml_model(path, FaultPlan)
     return plan.model_copy(update={"rules": (*map(parse_fault, options.get("fault") or ()), *plan.rules)})
+
+
+def _gdb_address(text: str | None) -> tuple[str, int] | None:
+    """``PORT`` on loopback, or ``ADDRESS:PORT``."""
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]") or _LOOPBACK
+    try:
+        number = int(port)
+        ip_address(host)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1 << 16:
+        raise UsageError(
+            f"--gdb-port: {text!r} is no PORT, nor ADDRESS:PORT", hint="as in 1234 or 127.0.0.1:0"
+        )
+    return host, number
 
 
 def _check_expression(ready: str) -> None:

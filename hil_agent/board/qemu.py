@@ -50,7 +50,7 @@ class QemuMachine:
     def __enter__(self) -> Self:
         program = require(self._board.qemu)
         with contextlib.ExitStack() as stack:
-            listeners = {name: stack.enter_context(self._listen(name)) for name in ("gdb", "serial", "qmp")}
+            listeners = {name: stack.enter_context(self._listen(name)) for name in ("stub", "serial", "qmp")}
             command = self._command(program, {name: each.fileno() for name, each in listeners.items()})
             log = stack.enter_context(self._log.open("wb"))
             try:
@@ -88,7 +88,7 @@ class QemuMachine:
         Raises:
             LinkError: QEMU is gone.
         """
-        return self._connect("gdb")
+        return self._connect("stub")
 
     def connect_console(self) -> socket.socket:
         """A connection to the guest's first serial port.
@@ -151,7 +151,7 @@ class QemuMachine:
             *("-machine", machine, "-cpu", board.cpu, "-smp", str(board.cpus)),
             *("-m", f"{board.memory >> 20}M", "-S"),
             *(word for name, fd in sockets.items() for word in _chardev(name, fd)),
-            *("-serial", "chardev:serial", "-gdb", "chardev:gdb", "-mon", "chardev=qmp,mode=control"),
+            *("-serial", "chardev:serial", "-gdb", "chardev:stub", "-mon", "chardev=qmp,mode=control"),
             *(word for blob in self._blobs for word in _loader(blob)),
             *("-device", f"loader,addr={self._entry:#x},cpu-num=0"),
             *_NETWORK[board.network],

@@ -62,6 +62,17 @@ _OPTIONS = (
         ["--qemu-arg"], multiple=True, metavar="ARG", help="A further argument for QEMU; repeatable."
     ),
     click.Option(
+        ["--gdb-port"],
+        metavar="PORT",
+        help="Serve debuggers on loopback TCP as well; 0 takes a free port; ADDRESS:PORT for elsewhere.",
+    ),
+    click.Option(
+        ["--halt"],
+        is_flag=True,
+        default=None,
+        help="Stand before the first instruction until a debugger lets it go.",
+    ),
+    click.Option(
         ["--until", "ready"],
         metavar="REGEX",
         help="Return when the console matches; default: the guest's own.",
@@ -106,5 +117,5 @@ def boot(*, board: str, no_wait: bool, as_json: bool, **options: Unpack[BootOpti
         f" ({len(status.cpus)} vCPU{'s' if len(status.cpus) > 1 else ''}, vPSCI {status.profile},"
         f" {status.calls} calls so far)"
     )
-    if status.calls == 0 and not no_wait:
+    if status.calls == 0 and not no_wait and not plan.halt:
         click.echo("no PSCI call seen; is the conduit right? (--conduit hvc or smc)", err=True)

@@ -10,6 +10,7 @@ from hil_agent.errors import TargetError
 from hil_agent.psci.call import Call, Conduit
 from hil_agent.psci.entry import PSTATE_DAIF, PSTATE_EL1H, EntryState
 from hil_agent.rsp import Registers
+from hil_agent.trap.injection import check_writable, inject
 from hil_agent.trap.monitored import EL_MASK, EL_SHIFT, FLAGS_SHIFT, MonitoredTrapSource, arguments
 from hil_agent.trap.source import Trap, TrapKind
 
@@ -20,6 +21,7 @@ _GENERAL = tuple(f"x{number}" for number in range(31))
 
 _PSTATE_MASK = 0x3DF  # DAIF and mode
 _EL0T, _EL1T = 0x0, 0x4
+_SP_SELECT = 1
 _VECTOR_SP_EL0, _VECTOR_SP_EL1, _VECTOR_LOWER_EL = 0x000, 0x200, 0x400
 
 
@@ -119,6 +121,41 @@ class El2TrapSource(MonitoredTrapSource):
             own = {"pc": "ELR_EL2", "cpsr": "SPSR_EL2", "sp": "SP_EL1"}
             registers |= {name: every[source] for name, source in own.items() if source in every}
         return registers
+
+    def as_guest_sees(self, cpu: int, registers: Registers, trap: Trap | None) -> Mapping[str, int]:
+        """What of a vCPU in the monitor is other than the stub tells, as its guest has it: at its call.
+
+        Args:
+            cpu: the vCPU.
+            registers: as the stub tells them.
+            trap: where it waits for something, if it does.
+        """
+        sources = ("ELR_EL2", "SPSR_EL2", "SP_EL0", "SP_EL1")
+        elr, spsr, sp_el0, sp_el1 = self._client.read_each(sources, self._threads[cpu])
+        if not elr:
+            return {}  # it has never been in the guest
+        over = registers["pc"] == self._labels["return_to_guest"]
+        seen = {"pc": elr if over else elr - _INSTRUCTION, "cpsr": spsr & 0xFFFF_FFFF}
+        seen["sp"] = sp_el1 if spsr & _SP_SELECT else sp_el0
+        if trap is not None and registers["pc"] not in {self._trap, self._labels["return_to_guest"]}:
+            seen |= {name: trap.registers[name] for name in _GENERAL}
+        return seen
+
+    def set_system_register(self, cpu: int, name: str, value: int) -> None:
+        """Gives one system register a value, wherever the vCPU stands; all else of it is as before.
+
+        Raises:
+            UsageError: it is none that can be written there.
+            StateError: the vCPU is where nothing can be written.
+        """
+        before = self._client.read_registers(self._threads[cpu])
+        if not self.holds(before):
+            inject(self._client, self._threads[cpu], name, value)
+            return
+        check_writable(name, 2)
+        kept = {register: before[register] for register in (*_GENERAL, "pc", "cpsr")}
+        self.write_system_registers(cpu, {name: value})
+        self._client.write_registers(kept, self._threads[cpu])
 
     def inject_undefined(self, trap: Trap, esr: int) -> None:
         """Has a caller take a synchronous exception to EL1 (Arm ARM, AArch64.TakeException) with ``esr``."""

@@ -277,9 +277,24 @@ class FaultInjector:
 
     def __init__(self, psci: VirtualPsci, rules: Sequence[FaultRule], seed: int = 0) -> None:
         self._psci = psci
-        self._rules = tuple(rules)
+        self._rules = list(rules)
         self._seed = seed
         self._matched = [0] * len(self._rules)
+
+    @property
+    def rules(self) -> Sequence[FaultRule]:
+        """The rules, in the order in which they are asked."""
+        return self._rules
+
+    def add(self, rule: FaultRule) -> None:
+        """One rule more, asked last; it counts calls from now on."""
+        self._rules.append(rule)
+        self._matched.append(0)
+
+    def clear(self) -> None:
+        """No rule any more."""
+        self._rules.clear()
+        self._matched.clear()
 
     def call(self, call: Call) -> Outcome:
         """The answer to ``call``; `Outcome.fault` names the fault in it, if there is one.
@@ -287,6 +302,8 @@ class FaultInjector:
         Raises:
             InternalError: as for `VirtualPsci.call`.
         """
+        if not self._rules:
+            return self._psci.call(call)
         function = self._psci.function(call)
         chosen: FaultRule | None = None
         for index, rule in enumerate(self._rules):

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from hil_agent.errors import ProtocolError, StateError, TargetTimeout, UsageError
-from hil_agent.rsp.description import AARCH64_CORE, TargetDescription
+from hil_agent.rsp.description import AARCH64_CORE, TargetDescription, with_architectural_names
 from hil_agent.rsp.features import QUERY, Features
 from hil_agent.rsp.link import Link
 from hil_agent.rsp.packet import Control
@@ -74,7 +74,7 @@ class Client:
         running: whether the target was resumed and its stop has not been seen yet.
         stop: the latest stop reply; None until `handshake`.
         thread: the thread that stopped last, if the stub ever named one.
-        annexes: the documents of the stub's target description by name, as they came.
+        annexes: the documents of the stub's target description, by name.
 
     Raises (every method that asks the stub for something):
         LinkError: the connection broke.
@@ -177,7 +177,7 @@ class Client:
             reply = check_answered(self._ask(b"qXfer:features:read:%b:%b" % (annex.encode(), piece)), what)
             document += reply[1:]
             if reply[:1] == b"l":
-                self.annexes[annex] = bytes(document)
+                self.annexes[annex] = with_architectural_names(bytes(document))
                 return self.annexes[annex]
             if reply[:1] != b"m" or len(reply) == 1 or len(document) > _TEXT_LIMIT:
                 raise unexpected(reply, what)
@@ -263,6 +263,13 @@ class Client:
             return self.read_registers(thread)[name]
         self._select(thread)
         return decode_value(register, self._ask(b"p%x" % register.number))
+
+    def read_each(self, names: Iterable[str], thread: ThreadId | None = None) -> list[int]:
+        """Registers by name, in one go; see `read_register`."""
+        self._select(thread)
+        registers = [self.description[name] for name in names]
+        replies = self.exchange(*(b"p%x" % register.number for register in registers))
+        return [decode_value(register, reply) for register, reply in zip(registers, replies, strict=True)]
 
     def write_registers(
         self, values: Mapping[str, int], thread: ThreadId | None = None, *, verify: bool = False

@@ -5,6 +5,7 @@ Source: GDB's manual, appendix "Target Descriptions".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,6 +20,19 @@ DOCUMENT_LIMIT: Final = 64
 REGISTER_LIMIT: Final = 8192
 """How many registers one description may have."""
 
+_ARCHITECTURAL: Final = {
+    b"ACTLR": b"ACTLR_EL1",
+    b"AMAIR0": b"AMAIR_EL1",
+    b"CLIDR": b"CLIDR_EL1",
+    b"CNTKCTL": b"CNTKCTL_EL1",
+    b"CPACR": b"CPACR_EL1",
+    b"CSSELR": b"CSSELR_EL1",
+    b"SCTLR": b"SCTLR_EL1",
+    b"VBAR": b"VBAR_EL1",
+}
+"""Registers that QEMU calls as AArch32 does (target/arm/helper.c), and their names in AArch64."""
+
+_REGISTER_NAME: Final = re.compile(rb'(?<=<reg name=")\w+(?=")')
 _WIDEST: Final = 1 << 20  # bits
 _HIGHEST_NUMBER: Final = 0xFFFF
 
@@ -90,6 +104,11 @@ class TargetDescription:
         reader = _Reader(fetch)
         reader.read(ROOT_ANNEX)
         return cls(reader.architecture, _lay_out(reader.found))
+
+
+def with_architectural_names(document: bytes) -> bytes:
+    """A document of a target description in which registers are called as the Arm ARM calls them."""
+    return _REGISTER_NAME.sub(lambda name: _ARCHITECTURAL.get(name[0], name[0]), document)
 
 
 def _lay_out(found: list[Register]) -> dict[str, Register]:

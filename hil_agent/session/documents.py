@@ -56,6 +56,11 @@ class Status(_Document):
     """Calls by function, one count for each vCPU; those without a name are ``unknown``."""
     uptime_s: float = 0.0
     gdb: str | None = None
+    """Where debuggers attach: a unix socket."""
+    gdb_address: str | None = None
+    """The same as HOST:PORT, where that was asked for."""
+    debuggers: int = 0
+    """How many are attached."""
     console_log: Path
     pid: int | None = None
     target_pid: int | None = None

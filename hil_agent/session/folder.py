@@ -5,6 +5,7 @@
     NAME/   plan.json      what was booted
             pid            the session's process, with its start time
             control.sock   see docs/control-protocol.md
+            gdb.sock       for debuggers
             console.sock   console.log   journal.jsonl   session.log
             ...            sockets and logs of the board's kind
 """
@@ -94,6 +95,11 @@ class SessionFolder:
     def control_socket(self) -> Path:
         """Where the session listens."""
         return self.path / "control.sock"
+
+    @property
+    def gdb_socket(self) -> Path:
+        """Where debuggers attach."""
+        return self.path / "gdb.sock"
 
     @property
     def console_socket(self) -> Path:

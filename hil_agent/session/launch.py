@@ -18,6 +18,7 @@ from hil_agent.session.client import Session
 from hil_agent.session.folder import SessionFolder
 from hil_agent.session.plan import BootPlan
 from hil_agent.session.protocol import decode_error
+from hil_agent.session.state import State
 
 RELEASE = b"release\n"
 """Said to the session when it is on its own."""
@@ -100,7 +101,10 @@ def _wait_started(folder: SessionFolder, ours: socket.socket) -> None:
 
 def _wait_up(session: Session, plan: BootPlan) -> None:
     try:
-        session.wait_ready(timeout_s=plan.board.timeout_s)
+        if plan.halt:
+            session.wait(State.STOPPED, timeout_s=plan.board.timeout_s)
+        else:
+            session.wait_ready(timeout_s=plan.board.timeout_s)
     except TargetTimeout as error:
         calls, said = session.status().calls, _tail(session.folder.console_log)
         raise TargetTimeout(

@@ -12,6 +12,10 @@ from typing import Self
 
 from hil_agent.board.schema import WakeSource
 from hil_agent.console import Cancellation, Cancelled, ConsoleHub
+from hil_agent.debug.monitor import Bench, MonitorCommands
+from hil_agent.debug.server import GdbServer
+from hil_agent.debug.target import Target
+from hil_agent.debug.view import View
 from hil_agent.el2 import El2TrapSource
 from hil_agent.errors import FileError, HostError, LinkError, UsageError
 from hil_agent.guest import flat_tree
@@ -138,13 +142,22 @@ class LiveSession:
             client,
             source,
             vpsci,
-            answer=faults.call if plan.faults.rules else vpsci.call,
+            answer=faults.call,
             machine=machine,
             boot=load,
-            listeners=(self._cell.apply, journal.apply, self._react),
+            listeners=(self._cell.apply, journal.apply, self._react, self._tell_debuggers),
         )
         run_control = RunControl(client, self._executor, source)
+        run_control.halts = plan.halt
         self._loop = TargetLoop(client, run_control, machine.last_words)
+        view = View(client, run_control, source)
+        bench = Bench(client, run_control, view, faults, journal.calls)
+        target = Target(
+            client, run_control, view, MonitorCommands(bench), self._loop.while_stopped, client.annexes
+        )
+        self._debuggers = stack.enter_context(
+            GdbServer(target, self._loop.watch, folder.gdb_socket, plan.gdb_address)
+        )
         service = Service(
             plan,
             folder,
@@ -154,6 +167,7 @@ class LiveSession:
             executor=self._executor,
             shell=self._shell,
             machine_pid=lambda: machine.pid,
+            debuggers=self._debuggers,
         )
         stack.enter_context(
             ControlServer(folder.control_socket, folder.name, service.methods(), service.client_gone)
@@ -172,6 +186,9 @@ class LiveSession:
                 self._watch.start()
             case SwitchedOff() | Crashed():
                 self._shell.abort()
+
+    def _tell_debuggers(self, event: Event) -> None:
+        self._debuggers.apply(event)
 
     def _on_death(self, report: str) -> None:
         """The guest's kernel has said that it dies; in the console's thread."""

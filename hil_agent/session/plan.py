@@ -53,3 +53,9 @@ class BootPlan(BaseModel):
         default=None,
         description="Regular expression on the console that says the guest is up; null: when it was entered",
     )
+    gdb_address: tuple[str, int] | None = Field(
+        default=None, description="IP address and TCP port to serve debuggers at, besides the unix socket"
+    )
+    halt: bool = Field(
+        default=False, description="Stand before the guest's first instruction until a debugger lets it go"
+    )

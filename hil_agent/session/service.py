@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from hil_agent.console import Cancellation, Cancelled
+from hil_agent.debug.server import GdbServer
 from hil_agent.errors import GuestError, StateError, UsageError
 from hil_agent.psci import Function, ReturnCode, VirtualPsci
 from hil_agent.session.control import Method
@@ -42,6 +43,7 @@ class Service:
         executor: Executor,
         shell: GuestShell,
         machine_pid: Callable[[], int | None],
+        debuggers: GdbServer,
     ) -> None:
         self._plan = plan
         self._folder = folder
@@ -51,6 +53,7 @@ class Service:
         self._executor = executor
         self._shell = shell
         self._machine_pid = machine_pid
+        self._debuggers = debuggers
         self._suspend = threading.Lock()
         self._suspending: Background | None = None
 
@@ -104,7 +107,9 @@ class Service:
                 for function, counts in tuple(vpsci.counts.items())
             },
             "uptime_s": round(self._journal.uptime_s, 3),
-            "gdb": None,
+            "gdb": str(self._folder.gdb_socket),
+            "gdb_address": self._gdb_address(),
+            "debuggers": self._debuggers.debuggers,
             "console_log": str(self._folder.console_log),
             "pid": os.getpid(),
             "target_pid": self._machine_pid(),
@@ -268,6 +273,10 @@ class Service:
 
     def _with_target_stopped(self, action: Callable[[], Result]) -> Result:
         return self._loop.submit(action, stopped=True).result(_TARGET_TIMEOUT_S)
+
+    def _gdb_address(self) -> Json:
+        address = self._debuggers.address
+        return None if address is None else "{}:{}".format(*address)
 
     def _context(self) -> Json:
         context, held = self._executor.vpsci.context, self._cell.suspended_for

@@ -78,7 +78,3 @@ class Breakpoints:
 
     def __contains__(self, breakpoint_: object) -> bool:
         return breakpoint_ in self._owners
-
-    def has(self, owner: Hashable, breakpoint_: Breakpoint) -> bool:
-        """Whether ``owner`` has set it."""
-        return owner in self._owners.get(breakpoint_, ())

@@ -71,7 +71,8 @@ class RunControl:
         executor: as given.
         holding: debuggers hold the machine.
         latest: the latest stop that debuggers were told.
-        shows_el2: our own code is debugged like any other.
+        shows_own_code: our own code is debugged like any other.
+        halts: at the first trap, a guest's entry, the machine is held.
         on_stop: is told each stop that is for debuggers; with None there are no debuggers.
     """
 
@@ -79,7 +80,8 @@ class RunControl:
         self.executor = executor
         self.holding = False
         self.latest = Stop(0)
-        self.shows_el2 = False
+        self.shows_own_code = False
+        self.halts = False
         self.on_stop: Callable[[Stop], None] | None = None
         self._client = client
         self._source = source
@@ -95,7 +97,8 @@ class RunControl:
         reaction = self.executor.handle(stop)
         if reaction is None:
             self._others_stop(stop)
-        elif reaction.caught:
+        elif reaction.caught or self.halts:
+            self.halts = False
             self._announce(Stop(reaction.cpu, call=reaction.call))
         else:
             self._go(reaction.cpu, reaction.writes)
@@ -126,13 +129,8 @@ class RunControl:
             cpu = self._source.cpu(self._client.thread)
             self._announce(Stop(cpu or 0, SIGTRAP if call else SIGINT, call=call))
 
-    def resume(self, plan: Plan, owner: Hashable | None = None) -> None:
-        """Lets the machine go.
-
-        Args:
-            plan: which vCPUs of it.
-            owner: for whom; it has stepped over its own breakpoints itself, as gdb does.
-        """
+    def resume(self, plan: Plan) -> None:
+        """Lets the machine go; what debuggers were told to have stopped at a breakpoint gets past it."""
         if not self.holding:
             raise StateError("the machine runs already")
         self.holding = False
@@ -150,8 +148,8 @@ class RunControl:
         if not self.executor.may_go:
             return
         if plan.step is None:
-            for cpu in [cpu for cpu in self._stuck if self._must_step_over(cpu, owner)]:
-                self._step_alone(cpu)
+            for cpu in list(self._stuck):
+                self._step_over(cpu)
             self._stuck.clear()
             self._go(None, _NONE)
         else:
@@ -185,6 +183,10 @@ class RunControl:
         """Takes all of ``owner``'s breakpoints back; the machine stands still."""
         for each in self._breakpoints.of(owner):
             self.remove(owner, each)
+
+    def has_breakpoints(self, owner: Hashable) -> bool:
+        """Whether ``owner`` has set any."""
+        return bool(self._breakpoints.of(owner))
 
     def reset(self) -> None:
         """Resets the machine for debuggers that hold it: it stands before the guest's first instruction."""
@@ -286,15 +288,11 @@ class RunControl:
         elif others:
             self._client.resume(others[0], others=others[1:])
 
-    def _must_step_over(self, cpu: int, owner: Hashable | None) -> bool:
-        """Whether a vCPU would stop at once at breakpoints of others than ``owner``."""
-        pc, breakpoints = self._stuck[cpu]
-        here = [each for each in breakpoints if each in self._in_the_way(cpu, pc)]
-        return (
-            bool(here)
-            and self._registers(cpu)["pc"] == pc
-            and not any(self._breakpoints.has(owner, each) for each in here)
-        )
+    def _step_over(self, cpu: int) -> None:
+        """Gets a vCPU past what it has stopped at, if that is there still and the vCPU is, too."""
+        pc, _ = self._stuck[cpu]
+        if self._registers(cpu)["pc"] == pc and self._in_the_way(cpu, pc):
+            self._step_alone(cpu)
 
     def _in_the_way(self, cpu: int, pc: int) -> list[Breakpoint]:
         """What keeps a vCPU at ``pc`` from executing its next instruction."""
@@ -316,7 +314,7 @@ class RunControl:
 
     def _is_hidden(self, registers: Registers) -> bool:
         """Whether a vCPU is in our code, and debuggers do not want to see that."""
-        return not self.shows_el2 and self._source.holds(registers)
+        return not self.shows_own_code and self._source.holds(registers)
 
     def _registers(self, cpu: int) -> Registers:
         return self._client.read_registers(self._source.thread(cpu))

@@ -38,7 +38,12 @@ def _instructions(words: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(words)}I", *words)
 
 
-def _move(name: str, *, read: bool) -> int:
+def move_to(name: str, general: int) -> bytes:
+    """The instruction that moves general register number ``general`` to a system register."""
+    return _instructions([_move(name, read=False, general=general)])
+
+
+def _move(name: str, *, read: bool, general: int = _X3) -> int:
     """The instruction ``mrs x3, name`` or ``msr name, x3`` (Arm ARM C6.2: MRS, MSR (register))."""
     try:
         register = SYSTEM_REGISTERS[name]
@@ -52,7 +57,7 @@ def _move(name: str, *, read: bool) -> int:
         | (register.crn << 12)
         | (register.crm << 8)
         | (register.op2 << 5)
-        | _X3
+        | general
     )
 
 

@@ -151,3 +151,20 @@ class TrapSource(Protocol):
             cpu: the vCPU.
             in_monitor: it is at a trap, with the guest's general registers in place.
         """
+
+    def as_guest_sees(self, cpu: int, registers: Registers, trap: Trap | None) -> Mapping[str, int]:
+        """What of a vCPU that is in our code is other than the stub tells, as its guest has it: at its call.
+
+        Args:
+            cpu: the vCPU.
+            registers: as the stub tells them.
+            trap: where it waits for something, if it does.
+        """
+
+    def set_system_register(self, cpu: int, name: str, value: int) -> None:
+        """Gives one system register a value, wherever the vCPU stands; all else of it is as before.
+
+        Raises:
+            UsageError: it is none that can be written there.
+            StateError: the vCPU is where nothing can be written.
+        """

@@ -19,7 +19,7 @@ def test_gdb_reads_what_the_client_wrote(
     path = start_qemu()
     with connect(path) as client:
         client.write_registers(VALUES)
-        names = [*client.read_registers(), "ESR_EL1", "SCTLR", "ID_AA64MMFR0_EL1"]
+        names = [*client.read_registers(), "ESR_EL1", "TCR_EL1", "ID_AA64MMFR0_EL1"]
         expected = {name: client.read_register(name) for name in names}
 
     gdb = GdbController(["gdb-multiarch", "--nx", "--quiet", "--interpreter=mi3"])

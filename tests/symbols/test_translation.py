@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil_agent.el2.program import write_system_registers
 from hil_agent.rsp import Client
 from hil_agent.symbols.translation import TranslationRegime, translate
+from hil_agent.trap.program import write_system_registers
 
 TG0 = {12: 0, 14: 2, 16: 1}
 TG1 = {12: 2, 14: 1, 16: 3}
@@ -223,7 +223,7 @@ def set_regime(client: Client, regime: TranslationRegime) -> None:
     for _ in range(2 * len(values)):
         client.resume(step=True)
         client.wait_stop(timeout_s=10)
-    assert client.read_register("SCTLR") == regime.sctlr  # QEMU's name of it
+    assert client.read_register("SCTLR_EL1") == regime.sctlr
 
 
 def qemus_translation(client: Client, address: int) -> int | None:
