@@ -150,6 +150,9 @@ class QemuMachine:
             ),
             *("-machine", machine, "-cpu", board.cpu, "-smp", str(board.cpus)),
             *("-m", f"{board.memory >> 20}M", "-S"),
+            # Only Secure state, which this machine does not have, may send commands to the flash. Of anything
+            # else a write is an external abort, and no longer takes the EL2 monitor's code away.
+            *("-global", "driver=cfi.pflash01,property=secure,value=on"),
             *(word for name, fd in sockets.items() for word in _chardev(name, fd)),
             *("-serial", "chardev:serial", "-gdb", "chardev:stub", "-mon", "chardev=qmp,mode=control"),
             *(word for blob in self._blobs for word in _loader(blob)),

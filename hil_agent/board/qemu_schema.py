@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 
 from hil_agent.board.schema import Board
 from hil_agent.board.size import format_size, parse_size
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MIB = 1 << 20
 _SMALLEST = 16 * _MIB
 _LARGEST = 1 << 40
+_GICV2_CPUS = 8
 
 
 class Network(StrEnum):
@@ -37,6 +38,13 @@ def _possible(size: int) -> int:
     if size % _MIB or not _SMALLEST <= size <= _LARGEST:
         raise ValueError(f"must be whole MiB, from {format_size(_SMALLEST)} to {format_size(_LARGEST)}")
     return size
+
+
+def _serves(gic_version: Literal[2, 3], info: ValidationInfo) -> Literal[2, 3]:
+    cpus = info.data.get("cpus", 1)
+    if gic_version == 2 and cpus > _GICV2_CPUS:  # noqa: PLR2004 - a version
+        raise ValueError(f"a GICv2 serves at most {_GICV2_CPUS} vCPUs, and there are to be {cpus}")
+    return gic_version
 
 
 MemorySize = Annotated[
@@ -62,7 +70,11 @@ class QemuBoard(Board):
         default=512 * _MIB,
         description="RAM of the machine: a size with its unit, as in 512M or 2G, or bytes.",
     )
-    gic_version: Literal[2, 3] = Field(default=3, description="Version of the interrupt controller.")
+    gic_version: Annotated[Literal[2, 3], AfterValidator(_serves)] = Field(
+        default=3,
+        validate_default=True,
+        description="Version of the interrupt controller; 2 is for up to 8 vCPUs.",
+    )
     network: Network = Field(
         default=Network.NONE,
         strict=False,
@@ -90,9 +102,10 @@ class QemuBoard(Board):
 
     @property
     def rom(self) -> AddressRange:
-        """The virt machine's flash (hw/arm/virt.c, VIRT_FLASH), a ROM to the CPU: its second half.
+        """The virt machine's flash (hw/arm/virt.c, VIRT_FLASH): its second half.
 
-        The first half has address 0, where stray writes go.
+        The first half has address 0, where stray writes go. It is a ROM to guests, whose writes and flash
+        commands are refused: see `QemuMachine`.
         """
         return AddressRange(0x0400_0000, 0x0400_0000)
 

@@ -24,6 +24,10 @@ from hil_agent.psci.state import ContextOrder
 from hil_agent.suggest import suggest
 
 
+MOST_CPUS = 32
+"""More vCPUs than that have never been tried."""
+
+
 class TrapSource(StrEnum):
     """Where the guest's calls are caught."""
 
@@ -85,7 +89,7 @@ class Board(BaseModel):
         strict=False,
         description="Where calls are caught: in our EL2 monitor, or at the guest's own hvc instruction.",
     )
-    cpus: int = Field(default=1, ge=1, le=8, description="Number of vCPUs.")
+    cpus: int = Field(default=1, ge=1, le=MOST_CPUS, description="Number of vCPUs.")
     conduit: Conduit = Field(
         default=Conduit.HVC,
         strict=False,

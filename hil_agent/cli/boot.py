@@ -8,6 +8,7 @@ from typing import Unpack
 import click
 
 from hil_agent.api import BootOptions, prepare
+from hil_agent.board.schema import MOST_CPUS
 from hil_agent.cli.number import Number
 from hil_agent.cli.output import json_option, print_json
 from hil_agent.cli.progress import booting, building
@@ -20,7 +21,7 @@ _FILE = click.Path(path_type=Path)
 _OPTIONS = (
     click.Option(["--guest"], help="Guest of the catalogue; default: the board's."),
     click.Option(["--name"], help="Name of the session; default: the board's, with a number if it is taken."),
-    click.Option(["--cpus"], type=int, help="Number of vCPUs, 1 to 8."),
+    click.Option(["--cpus"], type=int, help=f"Number of vCPUs, 1 to {MOST_CPUS}."),
     click.Option(["--memory"], metavar="SIZE", help="RAM, such as 512M or 2G."),
     click.Option(["--cpu"], metavar="MODEL", help="CPU model: cortex-a53, cortex-a57, cortex-a72, max ..."),
     click.Option(["--gic-version"], type=int, help="Interrupt controller: 2 or 3."),

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hil_agent.board.load import load_board
+from hil_agent.board.schema import MOST_CPUS
 from hil_agent.cli.output import json_option, print_json, print_table
 from hil_agent.cli.progress import building
 from hil_agent.conformance import (
@@ -30,7 +31,7 @@ from hil_agent.psci import get_profile
 @click.argument("board")
 @click.option("--profile", help="Whose PSCI is expected, and with it imitated unless --builtin is given.")
 @click.option("--builtin", is_flag=True, help="Examine QEMU's own PSCI, on the same machine.")
-@click.option("--cpus", type=int, default=4, show_default=True, help="Number of vCPUs, 1 to 8.")
+@click.option("--cpus", type=int, default=4, show_default=True, help=f"Number of vCPUs, 1 to {MOST_CPUS}.")
 @click.option("--cpu", metavar="MODEL", help="CPU model.")
 @click.option("--gic-version", type=int, help="Interrupt controller: 2 or 3.")
 @click.option("--conduit", help="What the guest calls with, where not told otherwise: hvc or smc.")

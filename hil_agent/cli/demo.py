@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from hil_agent.api import prepare
+from hil_agent.board.schema import MOST_CPUS
 from hil_agent.cli.output import json_option, print_fields, print_json
 from hil_agent.cli.progress import booting, building
 from hil_agent.errors import GuestError, TargetTimeout
@@ -62,7 +63,7 @@ class _Proof:
 
 
 @click.command
-@click.option("--cpus", type=int, help="Number of vCPUs, 1 to 8.")
+@click.option("--cpus", type=int, help=f"Number of vCPUs, 1 to {MOST_CPUS}.")
 @click.option("--profile", help="Whose PSCI answers are imitated.")
 @click.option(
     "--hold",

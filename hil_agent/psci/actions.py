@@ -32,7 +32,7 @@ def cpu_off(request: Request) -> Outcome:
     They differ in the interrupts that may be left targeted at the caller, which do not wake it.
     """
     request.system.power_off(request.cpu)
-    return Outcome((PowerOff(),))
+    return Outcome((PowerOff(request.profile.kept_registers),))
 
 
 def cpu_standby(request: Request) -> Outcome:

@@ -30,7 +30,14 @@ class PowerOn:
 
 @dataclass(frozen=True, slots=True)
 class PowerOff:
-    """The caller is powered down."""
+    """The caller is powered down.
+
+    Attributes:
+        keeps: registers whose values it has again when it is next started, if its `EntryState` then does
+            not set them.
+    """
+
+    keeps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Self
 
 PSTATE_DAIF = 0x3C0
 """PSTATE.D, A, I and F in their SPSR_ELx positions: debug, SError, IRQ and FIQ masked."""
@@ -52,3 +53,13 @@ class EntryState:
     general_registers: Mapping[str, int] = field(default_factory=lambda: GENERAL_ZERO)
     vector_registers: Mapping[str, int] = field(default_factory=dict)
     inherits_endianness: bool = False
+
+    def keeping(self, kept: Mapping[str, int]) -> Self:
+        """This state with the values that a vCPU has kept, for registers that are not set otherwise."""
+        vectors = {name: value for name, value in kept.items() if name in VECTORS_ZERO}
+        system = {name: value for name, value in kept.items() if name not in vectors}
+        return replace(
+            self,
+            system_registers={**system, **self.system_registers},
+            vector_registers={**vectors, **self.vector_registers},
+        )

@@ -147,6 +147,7 @@ class Profile:
         answers_legacy_ids: whether they are answered beside those of later versions, too.
         entry_registers: system registers that are set at an entry point; others keep their values.
         entry_vectors: FP and SIMD registers that are.
+        kept_registers: system, FP and SIMD registers that a vCPU keeps while it is off.
         propagates_endianness: whether a vCPU starts in the endianness of the one that made the call.
         poisons: whether registers that PSCI leaves undefined are poisoned at an entry point.
         arch_features: what SMCCC_ARCH_FEATURES answers, by function.
@@ -173,6 +174,7 @@ class Profile:
     answers_legacy_ids: bool = False
     entry_registers: Mapping[str, int]
     entry_vectors: Mapping[str, int] = field(default_factory=dict)
+    kept_registers: tuple[str, ...] = ()
     propagates_endianness: bool = False
     poisons: bool = False
     arch_features: Mapping[Function, int] = field(default_factory=dict)

@@ -146,6 +146,7 @@ class Executor:
         self._boot = boot
         self._listeners = listeners
         self._entries: dict[int, Callable[[], EntryState]] = {}
+        self._kept: dict[int, Mapping[str, int]] = {}
         self._waiting: dict[int, Steps] = {}
         self._visits: dict[int, _Visit] = {}
         self._parked: Trap | None = None
@@ -356,8 +357,8 @@ class Executor:
                     source.restore(trap)
                 case PowerOn():
                     self._power_on(visit, effect)
-                case PowerOff():
-                    source.power_off(trap.cpu)
+                case PowerOff(keeps):
+                    self._kept[trap.cpu] = source.power_off(trap.cpu, keeps)
                 case Suspend(context):
                     writes = self._suspend(visit, context)
                 case SystemReset(scrub_memory=scrub):
@@ -386,7 +387,7 @@ class Executor:
 
     def _power_on(self, visit: _Visit, effect: PowerOn) -> None:
         caller = visit.trap.cpu
-        entry = self._source.with_endianness(effect.entry, caller)
+        entry = self._source.with_endianness(effect.entry, caller).keeping(self._kept.get(effect.cpu, {}))
         code = self._source.power_on(caller, effect.cpu, self.vpsci.mpidrs[effect.cpu])
         self._source.restore(visit.trap)
         if code == ReturnCode.SUCCESS:
@@ -437,6 +438,7 @@ class Executor:
         self._parked = self.wake_at = self._caught = None
         self._waiting.clear()
         self._visits.clear()
+        self._kept.clear()
         self._entries = {0: self._boot}
         self._source.start()
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 from hil_agent.errors import InternalError, TargetError
 from hil_agent.guest.address import AddressRange
 from hil_agent.guest.device_tree import Gic
-from hil_agent.psci.entry import EntryState
+from hil_agent.psci.entry import VECTORS_ZERO, EntryState
 from hil_agent.rsp import BreakpointKind, Client, Registers, StopReply, ThreadId
 from hil_agent.trap.monitor import Monitor
 from hil_agent.trap.program import Program, read_system_registers, write_system_registers
@@ -278,13 +278,28 @@ class MonitoredTrapSource:
         writes = self._firmware_call(_CPU_ON, mpidr, self._labels["entry"], self._area(cpu))
         return _signed(self.run(caller, writes)["x0"])
 
-    def power_off(self, cpu: int) -> None:
+    def power_off(self, cpu: int, keeps: tuple[str, ...] = ()) -> Mapping[str, int]:
         """Has the firmware below power off ``cpu``.
 
         Stepped, so that it is off when this returns: it will not stop anywhere after.
+
+        Args:
+            cpu: the vCPU.
+            keeps: system registers, and v0 to v31, that are wanted of it.
+
+        Returns:
+            their values.
         """
         self._bring_in(cpu)
+        kept: dict[str, int] = {}
+        if vectors := VECTORS_ZERO.keys() & set(keeps):
+            others = self._client.description.registers.keys() - vectors
+            every = self._client.read_all_registers(self._threads[cpu], without=others)
+            kept = {name: every[name] for name in vectors}
+        if system := tuple(name for name in keeps if name not in vectors):
+            kept |= self.read_system_registers(cpu, system)
         self.step(cpu, self._firmware_call(_CPU_OFF))
+        return kept
 
     def unexpected(self, trap: Trap) -> object:
         """What is known of an unexpected trap, for people."""

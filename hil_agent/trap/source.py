@@ -135,8 +135,16 @@ class TrapSource(Protocol):
             the firmware's return code, signed.
         """
 
-    def power_off(self, cpu: int) -> None:
-        """Has the firmware below power off ``cpu``; it is off when this returns."""
+    def power_off(self, cpu: int, keeps: tuple[str, ...] = ()) -> Mapping[str, int]:
+        """Has the firmware below power off ``cpu``; it is off when this returns.
+
+        Args:
+            cpu: the vCPU.
+            keeps: system registers, and v0 to v31, that are wanted of it.
+
+        Returns:
+            their values.
+        """
 
     def scrub(self, cpu: int, memory: Iterable[range]) -> None:
         """Zeros memory, but for what is ours; the vCPU's general registers are lost."""

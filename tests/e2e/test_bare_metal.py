@@ -25,6 +25,7 @@ MMU_AND_CACHES = 1 << 0 | 1 << 2 | 1 << 12
 CONTEXT_ID = 0x1122334455667788
 UNDEFINED = 0x02000000
 SYNCHRONOUS_EL1H = 0x200
+EC_SHIFT, DATA_ABORT = 26, 0x25
 
 
 def said(session: Session) -> dict[str, int]:
@@ -266,6 +267,8 @@ def test_a_guest_that_overwrites_what_is_the_monitors_is_answered_all_the_same(
     assert rom is not None
     session = boot(**flat(assemble, "vandal", target=rom.start, ready="^done"))
     assert (said(session)["version"], session.status().state) == (0x10001, State.RUNNING)
+    assert said(session)["esr"] >> EC_SHIFT == DATA_ABORT
+    assert "taken" not in session.folder.console_log.read_text()
 
 
 def test_a_guest_that_never_calls_is_up_when_it_says_so(boot: Boot, assemble: Assemble) -> None:

@@ -75,6 +75,19 @@ SET: dict[str, Registers] = {
 }
 """What each has been seen to set at an entry point. All else is as the vCPU left it."""
 
+KEPT_WHILE_OFF = {
+    "kvm": frozenset(("sp_el1", "elr_el1", "spsr_el1")),
+    "xen": frozenset(
+        (
+            *("mair_el1", "vbar_el1", "cpacr_el1", "contextidr_el1", "tpidr_el0", "tpidr_el1", "tpidrro_el0"),
+            *("esr_el1", "far_el1", "par_el1", "csselr_el1", "cntkctl_el1", "cntv_ctl_el0", "cntv_cval_el0"),
+            *("fpcr", "fpsr", *VECTORS),
+        )
+    ),
+}
+KEPT_WHILE_OFF["xen-v16"] = KEPT_WHILE_OFF["xen"]
+"""What a vCPU has again when CPU_ON starts it a second time; the rest is as if it had never run."""
+
 POISON: Registers = (
     dict(poison.GENERAL)
     | {name.lower(): value for name, value in poison.SYSTEM.items()}
@@ -107,10 +120,14 @@ def said(text: str) -> Registers:
 
 @dataclass(frozen=True)
 class Entries:
-    """Registers of one guest: of vCPU 1 when CPU_ON had started it, and of vCPU 0 around SYSTEM_SUSPEND."""
+    """Registers of one guest: of vCPU 1 whenever CPU_ON had started it, and of vCPU 0 around SYSTEM_SUSPEND.
+
+    vCPU 1 marked its registers before it went off in between, as vCPU 0 has them ``before``.
+    """
 
     profile: str
     started: Registers
+    again: Registers
     before: Registers
     resumed: Registers
 
@@ -123,7 +140,9 @@ def entries(session: Session, profile: str) -> Entries:
     session.wait_ready(timeout_s=10)
     _, *parts = re.split(r"^== (\w+)\r?$", session.folder.console_log.read_text(), flags=re.MULTILINE)
     found = dict(zip(parts[::2], map(said, parts[1::2]), strict=True))
-    return Entries(profile, found["started"], found.get("before", {}), found.get("resumed", {}))
+    return Entries(
+        profile, found["started"], found["again"], found.get("before", {}), found.get("resumed", {})
+    )
 
 
 @pytest.fixture(scope="module", params=PROFILES)
@@ -144,6 +163,23 @@ def test_cpu_on_sets_what_the_profile_sets(entered: Entries) -> None:
     assert {name: entered.started[name] for name in expected} == expected
 
 
+def test_a_second_cpu_on_sets_what_the_profile_sets(entered: Entries) -> None:
+    expected = SET[entered.profile]
+    assert {name: entered.again[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("entered", KEPT_WHILE_OFF, indirect=True)
+def test_a_vcpu_keeps_over_its_off_time_what_the_profile_keeps(entered: Entries) -> None:
+    kept = KEPT_WHILE_OFF[entered.profile]
+    assert {name: entered.again[name] for name in kept} == {name: entered.before[name] for name in kept}
+
+
+@pytest.mark.parametrize("entered", PROFILES[:-1], indirect=True)
+def test_of_all_else_nothing_is_left_of_a_vcpus_life_before(entered: Entries) -> None:
+    others = entered.started.keys() - KEPT_WHILE_OFF.get(entered.profile, set()) - {"x0"}
+    assert {name: entered.again[name] for name in others} == {name: entered.started[name] for name in others}
+
+
 def test_a_started_vcpu_has_its_own_mpidr(entered: Entries) -> None:
     assert entered.started["mpidr_el1"] & 0xFF_00FF_FFFF == 1
 
@@ -162,6 +198,10 @@ def test_a_resume_keeps_all_else(entered: Entries) -> None:
 
 def test_poison_is_in_all_that_psci_leaves_undefined_after_cpu_on(poisoned: Entries) -> None:
     assert {name: poisoned.started[name] for name in POISON} == POISON
+
+
+def test_poison_is_in_all_that_psci_leaves_undefined_after_a_second_cpu_on(poisoned: Entries) -> None:
+    assert {name: poisoned.again[name] for name in POISON} == POISON
 
 
 def test_poison_is_in_all_that_psci_leaves_undefined_after_a_resume(poisoned: Entries) -> None:

@@ -21,7 +21,7 @@ from hil_agent.psci.checks import (
     target_present,
 )
 from hil_agent.psci.effects import Outcome
-from hil_agent.psci.entry import TRANSLATION_OFF
+from hil_agent.psci.entry import TRANSLATION_OFF, VECTORS_ZERO
 from hil_agent.psci.functions import Function
 from hil_agent.psci.profile import Implementation, Profile, Reaction, Request
 from hil_agent.psci.queries import affinity_info, answers
@@ -72,7 +72,8 @@ PROFILE = Profile(
     },
     mpidr_mask=0xFFFF,  # vaffinity_to_vcpuid reads Aff1 and Aff0 only
     on_immediate=Reaction.UNDEFINED,
-    # What arch_set_info_guest writes; VBAR_EL1, MAIR_EL1 and the like stay as the vCPU left them.
+    # What arch_set_info_guest writes. All else stays as the vCPU left it, also while it is off: Xen then
+    # does not run it, and what ctxt_switch_from has saved of it, ctxt_switch_to gives back.
     entry_registers={
         **TRANSLATION_OFF,
         "SP_EL0": 0,
@@ -80,4 +81,26 @@ PROFILE = Profile(
         "ELR_EL1": 0,
         "SPSR_EL1": 0,
     },
+    kept_registers=(
+        "VBAR_EL1",
+        "MAIR_EL1",
+        "AMAIR_EL1",
+        "CPACR_EL1",
+        "CONTEXTIDR_EL1",
+        "TPIDR_EL0",
+        "TPIDR_EL1",
+        "TPIDRRO_EL0",
+        "ESR_EL1",
+        "FAR_EL1",
+        "AFSR0_EL1",
+        "AFSR1_EL1",
+        "PAR_EL1",
+        "CSSELR_EL1",
+        "CNTKCTL_EL1",
+        "CNTV_CVAL_EL0",
+        "CNTV_CTL_EL0",
+        "FPCR",
+        "FPSR",
+        *VECTORS_ZERO,
+    ),
 )

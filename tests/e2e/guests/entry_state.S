@@ -1,6 +1,6 @@
 /*
- * Tells the whole state in which a vCPU is entered: one that CPU_ON has started, then the caller after
- * SYSTEM_SUSPEND, and the caller's state before that. The context ID is where the state is written to,
+ * Tells the whole state in which a vCPU is entered: one that CPU_ON has started, the same one started
+ * again, then the caller after SYSTEM_SUSPEND, and the caller's state before that. The context ID is where the state is written to,
  * so that no register is lost.
  */
         .include "console.inc"
@@ -64,25 +64,8 @@
         msr     \register, x1
         .endm
 
-        prologue
-        ldr     x0, =CPU_ON
-        mov     x1, #1
-        adr     x2, started
-        ldr     x3, =started_frame
-        hvc     #0
-        ldr     x10, =is_started
-1:      ldr     x11, [x10]
-        cbz     x11, 1b
-        say     "== started\n"
-        ldr     x19, =started_frame
-        bl      print_frame
-2:      ldr     x0, =AFFINITY_INFO              /* it has said that it started, but may not be off yet */
-        mov     x1, #1
-        mov     x2, #0
-        hvc     #0
-        cmp     x0, #1
-        b.ne    2b
-
+        /* Values that tell themselves apart, in every register that a guest may set. Clobbers x1. */
+        .macro  mark_all
         mark    cpacr_el1, 0x300000
         isb
         mark    ttbr0_el1, 0x40789000
@@ -105,11 +88,45 @@
         mark    cntkctl_el1, 0x3
         mark    fpcr, 0xc00000
         mark    fpsr, 0x1f
-        ldr     x1, =0x7e57f10a7e57f10a
+        ldr     x1, =vector_mark
         .irp    number, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
-        dup     v\number\().2d, x1
+        ldr     q\number, [x1]
         .endr
         isb
+        .endm
+
+        /* Has vCPU 1 write its state at entry to \frame, and waits until it is off again. */
+        .macro  start_cpu1 frame
+        ldr     x10, =is_started
+        str     xzr, [x10]
+        dsb     sy
+        ldr     x0, =CPU_ON
+        mov     x1, #1
+        adr     x2, started
+        ldr     x3, =\frame
+        hvc     #0
+        ldr     x10, =is_started
+7001:   ldr     x11, [x10]
+        cbz     x11, 7001b
+7002:   ldr     x0, =AFFINITY_INFO              /* it has said that it started, but may not be off yet */
+        mov     x1, #1
+        mov     x2, #0
+        hvc     #0
+        cmp     x0, #1
+        b.ne    7002b
+        .endm
+
+        prologue
+        start_cpu1 started_frame
+        start_cpu1 again_frame
+        say     "== started\n"
+        ldr     x19, =started_frame
+        bl      print_frame
+        say     "== again\n"
+        ldr     x19, =again_frame
+        bl      print_frame
+
+        mark_all
         ldr     x0, =before_frame
         save_state
 
@@ -145,6 +162,11 @@ started:
         ldr     x10, =is_started
         mov     x11, #1
         str     x11, [x10]
+        ldr     x1, =stack_top
+        mov     sp, x1
+        adr     x1, vectors
+        msr     vbar_el1, x1
+        mark_all
         ldr     x0, =CPU_OFF
         hvc     #0
         b       .
@@ -182,7 +204,9 @@ names:
 
         .balign 16
 is_started:     .quad 0, 0
+vector_mark:    .quad 0x7e57f10a7e57f10a, 0x7e57f10b7e57f10b
 started_frame:  .space FRAME_SIZE
+again_frame:    .space FRAME_SIZE
 before_frame:   .space FRAME_SIZE
 resumed_frame:  .space FRAME_SIZE
         library
