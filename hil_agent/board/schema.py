@@ -23,7 +23,6 @@ from hil_agent.psci import DEFAULT_PROFILE, Conduit, profiles
 from hil_agent.psci.state import ContextOrder
 from hil_agent.suggest import suggest
 
-
 MOST_CPUS = 32
 """More vCPUs than that have never been tried."""
 

@@ -69,7 +69,7 @@ PROFILE = Profile(
     results=4,  # smccc_set_retval writes x0 to x3
     on_other_conduit=Reaction.REFUSE,
     propagates_endianness=True,
-    # SP_EL1, ELR_EL1 and SPSR_EL1 stay as the vCPU left them, also while it is off (reset.c clears x0 to x30).
+    # These stay as the vCPU left them, also while it is off (reset.c clears x0 to x30).
     kept_registers=("SP_EL1", "ELR_EL1", "SPSR_EL1"),
     entry_registers={
         "SCTLR_EL1": SCTLR_EL1_RESET,
