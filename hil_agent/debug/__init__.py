@@ -1,0 +1,31 @@
+"""Debugging a guest with stock gdb, by people and by programs.
+
+``gdb`` drives a gdb through its machine interface; ``gdb_process`` is that gdb as a process that is asked and
+cannot hang, and ``mi`` reads what it says. The last is pure.
+"""
+
+from hil_agent.debug.gdb import Gdb
+from hil_agent.debug.mi import (
+    Access,
+    Breakpoint,
+    Frame,
+    GdbError,
+    Stop,
+    StopReason,
+    Thread,
+    Value,
+    Watchpoint,
+)
+
+__all__ = [
+    "Access",
+    "Breakpoint",
+    "Frame",
+    "Gdb",
+    "GdbError",
+    "Stop",
+    "StopReason",
+    "Thread",
+    "Value",
+    "Watchpoint",
+]
