@@ -102,6 +102,7 @@ class LiveSession:
         client = stack.enter_context(Client(machine.connect_stub()))
         client.handshake()
         tree, description = _device_tree(plan, profile, layout, client)
+        folder.device_tree.write_bytes(tree)
         if description.gic is None:
             raise UsageError("the device tree has no GICv2 or GICv3, which the EL2 monitor needs")
         source = El2TrapSource(
@@ -153,7 +154,7 @@ class LiveSession:
             loop=self._loop,
             executor=self._executor,
             shell=self._shell,
-            machine_pid=lambda: machine.pid,
+            machine=machine,
         )
         stack.enter_context(
             ControlServer(folder.control_socket, folder.name, service.methods(), service.client_gone)
