@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Protocol
 
 
@@ -21,6 +22,9 @@ class Machine(Protocol):
 
     def reset(self) -> None:
         """Everything as after power-on, stopped before the first instruction."""
+
+    def dump(self, path: Path) -> None:
+        """Writes RAM and vCPUs' registers into an ELF core; its empty file exists. It stands meanwhile."""
 
     def last_words(self) -> str:
         """How it ended and what it said last."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from qemu.qmp import QMPError
+from qemu.qmp import ExecuteError, QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
 from hil_agent.board.qemu_schema import Network, QemuBoard
@@ -26,6 +26,7 @@ from hil_agent.host import MINIMUM_QEMU, read_version, require
 
 _LAST_WORDS = 4096
 _TIMEOUT_S = 10.0
+_DUMP_TIMEOUT_S = 300.0
 _LONGEST_PATH = 107
 
 
@@ -112,6 +113,24 @@ class QemuMachine:
         except (QMPError, OSError) as error:
             raise LinkError(f"QEMU does not reset the machine: {error}; {self.last_words()}") from error
 
+    def dump(self, path: Path) -> None:
+        """Writes all of its RAM and its vCPUs' registers into an ELF core; it stands meanwhile.
+
+        Args:
+            path: a file that exists, with the permissions that it shall have.
+
+        Raises:
+            LinkError: QEMU is gone or does not answer.
+            TargetError: QEMU cannot write it.
+        """
+        try:
+            with self._monitor(_DUMP_TIMEOUT_S) as qmp:
+                qmp.cmd("dump-guest-memory", paging=False, protocol=f"file:{path}")
+        except ExecuteError as error:
+            raise TargetError(f"QEMU cannot dump the guest's memory: {error}") from error
+        except (QMPError, OSError) as error:
+            raise LinkError(f"QEMU does not dump the guest's memory: {error}; {self.last_words()}") from error
+
     def last_words(self) -> str:
         """How QEMU ended and what it said last."""
         if self._process is None:
@@ -185,7 +204,7 @@ class QemuMachine:
             yield listener
 
     @contextlib.contextmanager
-    def _monitor(self) -> Iterator[QEMUMonitorProtocol]:
+    def _monitor(self, timeout_s: float = _TIMEOUT_S) -> Iterator[QEMUMonitorProtocol]:
         """QEMU's monitor, for as long as it is needed.
 
         At the end somebody connects once more who never negotiates capabilities. That puts the monitor into a
@@ -193,7 +212,7 @@ class QemuMachine:
         of them time.
         """
         qmp = QEMUMonitorProtocol(str(self._folder / "qmp.sock"))
-        qmp.settimeout(_TIMEOUT_S)
+        qmp.settimeout(timeout_s)
         try:
             qmp.connect()
             yield qmp

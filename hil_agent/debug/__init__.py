@@ -1,6 +1,31 @@
-"""Debuggers: a GDB stub of our own that any number of them can attach to, at any time.
+"""Debugging a guest with stock gdb, by programs.
 
-``server`` has the sockets, ``connection`` turns one client's bytes into packets and back, ``dialogue``
-answers what a client asks (``requests`` reads it), ``view`` shows vCPUs as if there were no code of ours,
-``documents`` are what clients read about the target, ``monitor`` has the monitor commands.
+``gdb`` drives a gdb through its machine interface; ``gdb_process`` is that gdb as a process that is asked and
+cannot hang, and ``mi`` reads what it says. The last is pure. What it attaches to is ``hil_agent.stub``.
 """
+
+from hil_agent.debug.gdb import Gdb
+from hil_agent.debug.mi import (
+    Access,
+    Breakpoint,
+    Frame,
+    GdbError,
+    Stop,
+    StopReason,
+    Thread,
+    Value,
+    Watchpoint,
+)
+
+__all__ = [
+    "Access",
+    "Breakpoint",
+    "Frame",
+    "Gdb",
+    "GdbError",
+    "Stop",
+    "StopReason",
+    "Thread",
+    "Value",
+    "Watchpoint",
+]

@@ -257,6 +257,19 @@ class Session:
         for item in self._stream("trace", follow=True):
             yield TraceRecord.model_validate(item)
 
+    def dump(self, path: Path | str, *, timeout_s: float = 300.0) -> None:
+        """Writes the guest's RAM and its vCPUs' registers into an ELF core (0600); it stands meanwhile.
+
+        Args:
+            path: file on the session's host, which must not exist.
+            timeout_s: seconds that it may take.
+
+        Raises:
+            FileError: it cannot be created.
+            TargetError: it cannot be written.
+        """
+        self._ask("dump", path=str(Path(path).absolute()), timeout_s=timeout_s)
+
     def reset(self, *, timeout_s: float = 60.0) -> None:
         """Resets the machine, and waits until the guest is up again."""
         self._ask("reset", timeout_s=timeout_s)

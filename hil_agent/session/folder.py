@@ -2,7 +2,7 @@
 
 ::
 
-    NAME/   plan.json      what was booted
+    NAME/   plan.json      what was booted, with which device-tree.dtb
             pid            the session's process, with its start time
             control.sock   see docs/control-protocol.md
             gdb.sock       for debuggers
@@ -125,6 +125,11 @@ class SessionFolder:
     def plan(self) -> Path:
         """What was booted."""
         return self.path / "plan.json"
+
+    @property
+    def device_tree(self) -> Path:
+        """The device tree that the guest was given."""
+        return self.path / "device-tree.dtb"
 
     def _make(self) -> bool:
         """Makes the folder; False if it is there already."""

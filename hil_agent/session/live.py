@@ -12,10 +12,6 @@ from typing import Self
 
 from hil_agent.board.schema import WakeSource
 from hil_agent.console import Cancellation, Cancelled, ConsoleHub
-from hil_agent.debug.monitor import Bench, MonitorCommands
-from hil_agent.debug.server import GdbServer
-from hil_agent.debug.target import Target
-from hil_agent.debug.view import View
 from hil_agent.el2 import El2TrapSource
 from hil_agent.errors import FileError, HostError, LinkError, UsageError
 from hil_agent.guest import flat_tree
@@ -34,6 +30,10 @@ from hil_agent.session.journal import Journal
 from hil_agent.session.plan import BootPlan
 from hil_agent.session.service import Service
 from hil_agent.session.state import StateCell
+from hil_agent.stub.monitor import Bench, MonitorCommands
+from hil_agent.stub.server import GdbServer
+from hil_agent.stub.target import Target
+from hil_agent.stub.view import View
 from hil_agent.target.events import Crashed, Entered, Event, Ready, SwitchedOff, WasReset
 from hil_agent.target.executor import Executor
 from hil_agent.target.loop import TargetLoop
@@ -106,6 +106,7 @@ class LiveSession:
         client = stack.enter_context(Client(machine.connect_stub()))
         client.handshake()
         tree, description = _device_tree(plan, profile, layout, client)
+        folder.device_tree.write_bytes(tree)
         if description.gic is None:
             raise UsageError("the device tree has no GICv2 or GICv3, which the EL2 monitor needs")
         source = El2TrapSource(
@@ -166,7 +167,7 @@ class LiveSession:
             loop=self._loop,
             executor=self._executor,
             shell=self._shell,
-            machine_pid=lambda: machine.pid,
+            machine=machine,
             debuggers=self._debuggers,
         )
         stack.enter_context(

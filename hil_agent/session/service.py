@@ -7,11 +7,12 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TypeVar
 
+from hil_agent.board.machine import Machine
 from hil_agent.console import Cancellation, Cancelled
-from hil_agent.debug.server import GdbServer
-from hil_agent.errors import GuestError, StateError, UsageError
+from hil_agent.errors import FileError, GuestError, StateError, UsageError
 from hil_agent.psci import Function, ReturnCode, VirtualPsci
 from hil_agent.session.control import Method
 from hil_agent.session.folder import SessionFolder
@@ -20,6 +21,7 @@ from hil_agent.session.journal import Journal, News
 from hil_agent.session.plan import BootPlan
 from hil_agent.session.protocol import Json
 from hil_agent.session.state import State, StateCell
+from hil_agent.stub.server import GdbServer
 from hil_agent.target.executor import Executor
 from hil_agent.target.loop import TargetLoop
 
@@ -42,7 +44,7 @@ class Service:
         loop: TargetLoop,
         executor: Executor,
         shell: GuestShell,
-        machine_pid: Callable[[], int | None],
+        machine: Machine,
         debuggers: GdbServer,
     ) -> None:
         self._plan = plan
@@ -52,7 +54,7 @@ class Service:
         self._loop = loop
         self._executor = executor
         self._shell = shell
-        self._machine_pid = machine_pid
+        self._machine = machine
         self._debuggers = debuggers
         self._suspend = threading.Lock()
         self._suspending: Background | None = None
@@ -74,6 +76,7 @@ class Service:
             "set_context": self.set_context,
             "clear_context": self.clear_context,
             "trace": self.trace,
+            "dump": self.dump,
             "reset": self.reset,
             "destroy": self.destroy,
         }
@@ -112,7 +115,7 @@ class Service:
             "debuggers": self._debuggers.debuggers,
             "console_log": str(self._folder.console_log),
             "pid": os.getpid(),
-            "target_pid": self._machine_pid(),
+            "target_pid": self._machine.pid,
         }
 
     def wait(self, *, state: str, timeout_s: float, cancel: Cancellation) -> None:
@@ -254,6 +257,21 @@ class Service:
                     return
                 if record is not News.LOOK:
                     yield record
+
+    def dump(self, *, path: str, timeout_s: float) -> None:
+        """Writes the guest's memory into an ELF core."""
+        core = Path(path)
+        if not core.is_absolute():
+            raise UsageError(f"{path!r} is no absolute path")
+        try:
+            os.close(os.open(core, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise FileError(f"cannot be created: {error.strerror}", path=core) from error
+        try:
+            self._loop.submit(lambda: self._machine.dump(core)).result(timeout_s)
+        except BaseException:
+            core.unlink(missing_ok=True)
+            raise
 
     def reset(self, *, timeout_s: float, cancel: Cancellation) -> None:
         """Resets the machine and waits until the guest is up again."""

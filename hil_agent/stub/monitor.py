@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from hil_agent.debug.view import View
 from hil_agent.errors import UsageError
 from hil_agent.psci.faults import FaultInjector, parse_fault
 from hil_agent.psci.functions import Function, ReturnCode
 from hil_agent.rsp import Client
+from hil_agent.stub.view import View
 from hil_agent.suggest import suggest
 from hil_agent.target.run_control import RunControl
 

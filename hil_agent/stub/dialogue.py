@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Final
 
-from hil_agent.debug import documents
-from hil_agent.debug.connection import Connection
-from hil_agent.debug.requests import RequestError, memory_range, number, octets, parse_plan, thread_of
-from hil_agent.debug.target import Target
 from hil_agent.errors import HilAgentError
 from hil_agent.rsp import BreakpointKind, UnavailableError
 from hil_agent.rsp.registers import decode_value
 from hil_agent.rsp.thread import ALL, ThreadId
+from hil_agent.stub import documents
+from hil_agent.stub.connection import Connection
+from hil_agent.stub.requests import RequestError, memory_range, number, octets, parse_plan, thread_of
+from hil_agent.stub.target import Target
 from hil_agent.target.breakpoints import Breakpoint
 from hil_agent.target.run_control import Plan, Stop
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
-from hil_agent.debug.connection import Connection
-from hil_agent.debug.dialogue import Dialogue
-from hil_agent.debug.target import Target
 from hil_agent.errors import HostError
+from hil_agent.stub.connection import Connection
+from hil_agent.stub.dialogue import Dialogue
+from hil_agent.stub.target import Target
 from hil_agent.target.events import (
     Crashed,
     Event,

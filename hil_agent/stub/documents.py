@@ -6,7 +6,7 @@ Source: GDB's manual, appendix "GDB Remote Serial Protocol": Thread List Format,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from xml.sax.saxutils import quoteattr
+from html import escape
 
 MEMORY_MAP = (
     b'<?xml version="1.0"?>'
@@ -20,8 +20,7 @@ MEMORY_MAP = (
 def thread_list(threads: Sequence[tuple[str, str]]) -> bytes:
     """The vCPUs, each by its thread ID and what there is to say of it."""
     items = (
-        f"<thread id={quoteattr(thread)} core={quoteattr(str(core))}"
-        f" name={quoteattr(f'vCPU {core}')}>{about}</thread>"
+        f'<thread id="{escape(thread)}" core="{core}" name="vCPU {core}">{escape(about)}</thread>'
         for core, (thread, about) in enumerate(threads)
     )
     return f'<?xml version="1.0"?><threads>{"".join(items)}</threads>'.encode()
