@@ -123,7 +123,9 @@ class El2TrapSource(MonitoredTrapSource):
         return registers
 
     def as_guest_sees(self, cpu: int, registers: Registers, trap: Trap | None) -> Mapping[str, int]:
-        """What of a vCPU in the monitor is other than the stub tells, as its guest has it: at its call.
+        """What of a vCPU in the monitor is other than the stub tells, as its guest has it.
+
+        It is seen at its call before that is answered, and behind it from then on.
 
         Args:
             cpu: the vCPU.
@@ -134,10 +136,11 @@ class El2TrapSource(MonitoredTrapSource):
         elr, spsr, sp_el0, sp_el1 = self._client.read_each(sources, self._threads[cpu])
         if not elr:
             return {}  # it has never been in the guest
-        over = registers["pc"] == self._labels["return_to_guest"]
-        seen = {"pc": elr if over else elr - _INSTRUCTION, "cpsr": spsr & 0xFFFF_FFFF}
+        at = self._trap_at(cpu, registers)
+        asking = at is not None and at.call is not None
+        seen = {"pc": elr - _INSTRUCTION if asking else elr, "cpsr": spsr & 0xFFFF_FFFF}
         seen["sp"] = sp_el1 if spsr & _SP_SELECT else sp_el0
-        if trap is not None and registers["pc"] not in {self._trap, self._labels["return_to_guest"]}:
+        if trap is not None and not asking and registers["pc"] != self._labels["return_to_guest"]:
             seen |= {name: trap.registers[name] for name in _GENERAL}
         return seen
 

@@ -14,6 +14,8 @@ from hil_agent.session.state import FINAL, State, StateCell
 
 _NO_LIMIT_S = 7 * 24 * 3600.0
 _LAST_WORDS_S = 5.0
+_STOPPED_S = 1.0
+"""How long a guest may be stopped by a debugger before nothing is run in it."""
 
 
 class Background:
@@ -119,6 +121,8 @@ class GuestShell:
                 stream.shutdown(socket.SHUT_RDWR)
 
     def _check(self, cancel: Cancellation) -> None:
+        with contextlib.suppress(TargetTimeout, GuestError):  # a debugger may just be letting it go
+            self._cell.wait_until(lambda: self._cell.state is not State.STOPPED, _STOPPED_S, "it to go on")
         state = self._cell.state
         if state is State.CRASHED:
             raise GuestError(f"the guest is crashed{self._because()}")
@@ -131,4 +135,8 @@ class GuestShell:
         return f": {self._cell.reason}" if self._cell.reason else ""
 
 
-_HINTS = {State.SUSPENDED: "hil-agent resume", State.OFF: "hil-agent reset"}
+_HINTS = {
+    State.SUSPENDED: "hil-agent resume",
+    State.STOPPED: "a debugger holds it: continue there",
+    State.OFF: "hil-agent reset",
+}

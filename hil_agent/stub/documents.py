@@ -8,12 +8,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-MEMORY_MAP = (
-    b'<?xml version="1.0"?>'
-    b'<!DOCTYPE memory-map PUBLIC "+//IDN gnu.org//DTD GDB Memory Map V1.0//EN"'
-    b' "http://sourceware.org/gdb/gdb-memory-map.dtd">'
-    b'<memory-map><memory type="ram" start="0x0" length="0xffffffffffffffff"/></memory-map>'
-)
+_QUARTER = 1 << 62
+"""Length of a region: gdb computes with a longer one as if it were negative (read_memory_robust)."""
+
+_TOP = (1 << 64) - 1
+
+
+def _memory_map() -> bytes:
+    starts = range(0, _TOP, _QUARTER)
+    regions = (
+        f'<memory type="ram" start="{start:#x}" length="{min(_QUARTER, _TOP - start):#x}"/>'
+        for start in starts
+    )
+    return (
+        '<?xml version="1.0"?>'
+        '<!DOCTYPE memory-map PUBLIC "+//IDN gnu.org//DTD GDB Memory Map V1.0//EN"'
+        ' "http://sourceware.org/gdb/gdb-memory-map.dtd">'
+        f"<memory-map>{''.join(regions)}</memory-map>"
+    ).encode()
+
+
+MEMORY_MAP = _memory_map()
 """All of it: a debugger's addresses are virtual, and what is behind them is the guest's affair."""
 
 

@@ -1,7 +1,7 @@
 """A vCPU as a debugger sees it: as if there were no code of ours.
 
 A vCPU whose call is being answered, or that is suspended or off, stands in our code. A debugger sees it at
-its call, with the guest's own registers and the guest's address space.
+its call, or behind it, with the guest's own registers and the guest's address space.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Without a debugger every stop is dealt with and the machine goes on. Debuggers share one machine: what
 stops for one has stopped for all, and one of them lets it go. What they must not notice, calls above
-all, is done in between: a vCPU that steps over its call stops again only where the call has led it.
+all, is done in between: a vCPU that steps over its call stops again where the call has led it, or behind
+it at once if it does not return.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Final
 
 from hil_agent.errors import StateError
 from hil_agent.psci.call import Call
+from hil_agent.psci.state import PowerState
 from hil_agent.rsp import EVERYONE, Client, Registers, StopReason, StopReply, ThreadId
 from hil_agent.rsp.stop import SIGINT, SIGTRAP
 from hil_agent.target.breakpoints import Breakpoint, Breakpoints
 from hil_agent.target.events import Released, Stopped
-from hil_agent.target.executor import Executor, Writes
+from hil_agent.target.executor import Executor, Reaction, Writes
 from hil_agent.trap.source import TrapSource
 
 _TIMEOUT_S: Final = 5.0
@@ -101,8 +103,7 @@ class RunControl:
             self.halts = False
             self._announce(Stop(reaction.cpu, call=reaction.call))
         else:
-            self._go(reaction.cpu, reaction.writes)
-            self.executor.gone_on(reaction)
+            self._carry_out(reaction)
 
     def pause(self) -> None:
         """Stops the machine for a moment. A call that was trapped just then is answered on the way."""
@@ -141,9 +142,7 @@ class RunControl:
             stepped = self.executor.caught.cpu == plan.step
             # However the call returns, its vCPU has moved.
             self._left_from = -1 if stepped or plan.step is None else self._registers(plan.step)["pc"]
-            reaction = self.executor.answer_caught()
-            self._go(reaction.cpu, reaction.writes)
-            self.executor.gone_on(reaction)
+            self._carry_out(self.executor.answer_caught())
             return
         if not self.executor.may_go:
             return
@@ -225,6 +224,15 @@ class RunControl:
             self._announce(Stop(cpu))
         else:  # QEMU ends the single steps of one vCPU only, that which it reports
             self._go(None, _NONE)
+
+    def _carry_out(self, reaction: Reaction) -> None:
+        """Has the machine go on after a reaction; a step over a call that will not return is over."""
+        if reaction.cpu == self._plan.step and reaction.call is not None and self._stays(reaction.cpu):
+            self._write(reaction.cpu, reaction.writes)
+            self._announce(Stop(reaction.cpu))
+        else:
+            self._go(reaction.cpu, reaction.writes)
+        self.executor.gone_on(reaction)
 
     def _announce(self, stop: Stop) -> None:
         self.holding = True
@@ -311,6 +319,11 @@ class RunControl:
         finally:
             for each in lifted:
                 self._arm(each)
+
+    def _stays(self, cpu: int) -> bool:
+        """Whether a vCPU that has made a call is going to be elsewhere when it is seen next, if at all."""
+        power = self.executor.vpsci.power(cpu)
+        return self.executor.may_go and power in {PowerState.OFF, PowerState.SUSPENDED}
 
     def _is_hidden(self, registers: Registers) -> bool:
         """Whether a vCPU is in our code, and debuggers do not want to see that."""
