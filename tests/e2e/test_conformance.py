@@ -43,6 +43,13 @@ def test_eight_vcpus_and_a_gicv2(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["passed"] == 3
 
 
+def test_two_clusters(capsys: pytest.CaptureFixture[str]) -> None:
+    for number, only in ((12, "affinity.cluster.*"), (1, "cpu_on.cpu16")):
+        options = ["--profile", "spec", "--cpus", "18", "--only", only]
+        assert run_command(conformance, ["qemu-virt", *options, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["passed"] == number
+
+
 def test_a_case_that_fails_is_shown_with_its_source(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--builtin", "--profile", "spec", "--only", "version"]
     assert run_command(conformance, ["qemu-virt", *options]) == 1
