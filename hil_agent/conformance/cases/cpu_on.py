@@ -219,7 +219,7 @@ SCENARIOS = [
     ),
     Scenario(
         cases=(
-            *entry_cases("cpu_on.entry", "CPU_ON64(cpu1)", after_power_off=True),
+            *entry_cases("cpu_on.entry", "CPU_ON64(cpu1)"),
             Case("cpu_on.second_life", "CPU_ON64(cpu1, entry5)", expect(_ENTERS), _SOURCE),
         ),
         run=_second_life,
