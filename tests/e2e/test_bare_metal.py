@@ -309,6 +309,16 @@ def test_the_journal_tells_why_a_guest_was_reset_and_is_off(switched_off: Sessio
     assert causes == list(end.causes)
 
 
+def test_protected_memory_is_overwritten_at_a_reset(boot: Boot, assemble: Assemble) -> None:
+    session = boot(**flat(assemble, "protect"), profile="spec", wait=False)
+    session.wait(State.SUSPENDED, timeout_s=10)
+    session.resume()
+    session.wait(State.SUSPENDED, timeout_s=60)
+    log = session.folder.console_log.read_text()
+    assert re.findall(r"^memory=(\d+)", log, re.MULTILINE) == ["0" * 16] * 2
+    assert '"SYSTEM_RESET, memory overwritten"' in session.folder.journal.read_text()
+
+
 def test_a_guest_that_is_off_cannot_be_resumed(switched_off: Session) -> None:
     with pytest.raises(StateError):
         switched_off.resume()

@@ -73,6 +73,7 @@ NOTICED_BY = {
     "CPU_ON takes any entry": ("xen", "cpu_on.off.odd", "0x0"),
     "CPU_ON is lost": ("xen", "cpu_on.cpu1", "did not come back"),
     "CPU_OFF returns": ("xen", "cpu_off.secondary", "0x0"),
+    "CPU_OFF loses registers": ("xen", "cpu_on.entry.vbar", "0x0"),
     "standby does not wait": ("xen", "cpu_suspend.waits", "no"),
     "power-down does nothing": ("spec", "cpu_suspend.power_down.64", "0x0"),
     "SYSTEM_SUSPEND is not denied": ("xen", "system_suspend.cpu1_on.64", "0x0"),
