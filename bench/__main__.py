@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bench import boot, demo, suspend, trapped_call
+from bench import boot, demo, functions, suspend, trapped_call
 from bench.machine import describe
 from bench.report import COLUMNS, document, markdown, row
 from bench.result import Result
@@ -53,6 +53,7 @@ def main(*, quick: bool, json_file: Path | None, as_markdown: bool) -> None:
 def _measure(effort: _Effort) -> list[Result]:
     parts: dict[str, Callable[[], list[Result]]] = {
         "a trapped call": lambda: trapped_call.measure(effort.turns, effort.calls),
+        "each function": lambda: functions.measure(effort.turns, effort.calls // 2),
         "boot": lambda: boot.measure(effort.boots),
         "the demo": lambda: demo.measure(effort.demos),
         "suspend and resume": lambda: suspend.measure(effort.suspends),

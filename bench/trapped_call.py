@@ -14,7 +14,7 @@ from bench.gdb_python import gdb
 from bench.result import Comparison, Result
 from bench.trap_loop import WARM_UP, TrapLoop, trap_loop
 from hil_agent.errors import InternalError
-from hil_agent.psci import EntryState
+from hil_agent.psci import EntryState, VirtualPsci
 from hil_agent.rsp import BreakpointKind, Client, StopReply, ThreadId
 from hil_agent.rsp.packet import encode
 from hil_agent.session.journal import Journal
@@ -82,8 +82,17 @@ def measure(turns: int, calls: int) -> list[Result]:
     ]
 
 
-def agent(loop: TrapLoop, calls: int) -> AgentTimes:
-    """Has the agent answer calls, with all of a session that is at work then."""
+def agent(
+    loop: TrapLoop, calls: int, request: Sequence[int] = (), vpsci: VirtualPsci | None = None
+) -> AgentTimes:
+    """Has the agent answer calls, with all of a session that is at work then.
+
+    Args:
+        loop: the machine.
+        calls: how many to answer.
+        request: x0 to x3 of the call that the guest makes from now on, if it is to be another.
+        vpsci: what answers; by default the one of the agent's default board.
+    """
     answered: list[float] = []
 
     def note(event: Event) -> None:
@@ -99,7 +108,7 @@ def agent(loop: TrapLoop, calls: int) -> AgentTimes:
     ):
         client.handshake()
         source = loop.source(client)
-        vpsci = loop.vpsci()
+        vpsci = vpsci or loop.vpsci()
         executor = Executor(
             client,
             source,
@@ -111,6 +120,7 @@ def agent(loop: TrapLoop, calls: int) -> AgentTimes:
         )
         target = TargetLoop(client, RunControl(client, executor, source), loop.machine.last_words)
         source.arm()
+        client.write_registers({f"x{19 + number}": value for number, value in enumerate(request)})
         client.resume()
         target.run()
     cycles = [after - before for before, after in pairwise(answered)]

@@ -101,6 +101,14 @@ def _all() -> list[Status]:
     return found
 
 
+def _counters(found: Status) -> list[tuple[str, str]]:
+    """Calls by function; of several vCPUs each one's."""
+    return [
+        (name, " ".join(map(str, counts)) + (f" = {sum(counts)}" if len(counts) > 1 else ""))
+        for name, counts in sorted(found.counters.items())
+    ]
+
+
 def _rows(found: Status) -> list[tuple[str, str]]:
     rows = [
         ("session", found.name),
@@ -110,6 +118,7 @@ def _rows(found: Status) -> list[tuple[str, str]]:
         ("vPSCI", f"profile {found.profile}, trap source {found.trap}"),
         *((f"vCPU {cpu.cpu}", f"{cpu.power}, MPIDR {cpu.mpidr}") for cpu in found.cpus),
         ("suspends", f"{found.suspends}, resumes {found.resumes}, calls {found.calls}"),
+        *_counters(found),
         ("up", f"{found.uptime_s:.1f} s"),
         ("console log", str(found.console_log)),
         ("processes", f"session {found.pid}, machine {found.target_pid}"),

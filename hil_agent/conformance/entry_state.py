@@ -129,24 +129,20 @@ def mark(lab: Lab, cpu: int) -> None:
         lab.probe.write_system_register(name, value, cpu)
 
 
-def entry_cases(
-    topic: str, call: str, *, but: Iterable[str] = (), after_power_off: bool = False
-) -> tuple[Case, ...]:
+def entry_cases(topic: str, call: str, *, but: Iterable[str] = ()) -> tuple[Case, ...]:
     """A case for each aspect of an entry.
 
     Args:
         topic: first part of their names.
         call: what leads to the entry.
         but: profiles in which it does not.
-        after_power_off: the vCPU was off before, so that what Xen keeps may be 0 as well: where the agent
-            has powered it off for real, its registers are lost.
     """
     nowhere = dict.fromkeys(but, None)
     return tuple(
         Case(
             f"{topic}.{name}",
             f"{call}, then {name}",
-            expect(**{"spec": None, **_expected(aspect, after_power_off), **nowhere}),
+            expect(**{"spec": None, **_expected(aspect), **nowhere}),
             aspect.source,
         )
         for name, aspect in _ASPECTS.items()
@@ -159,14 +155,10 @@ def observe_entry(lab: Lab, cpu: int, topic: str) -> Mapping[str, Observation]:
     return {f"{topic}.{name}": _observation(aspect.look(entry)) for name, aspect in _ASPECTS.items()}
 
 
-def _expected(aspect: _Aspect, after_power_off: bool) -> dict[str, Answer | tuple[Answer, ...]]:
+def _expected(aspect: _Aspect) -> dict[str, Answer]:
     """By profile; numbers are values here, not what a call returns."""
-    known: dict[str, Answer | tuple[Answer, ...]]
     known = {name: _value(answer) for name, answer in aspect.expected.items()}
-    if aspect.kept is not None:
-        kept = _value(aspect.kept)
-        known["xen"] = (kept, Value(0)) if after_power_off else kept
-    return known
+    return known if aspect.kept is None else {**known, "xen": _value(aspect.kept)}
 
 
 def _value(answer: Answer) -> Answer:

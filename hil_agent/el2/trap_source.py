@@ -98,7 +98,7 @@ class El2TrapSource(MonitoredTrapSource):
         leaving = {"ELR_EL2": entry.pc, "SPSR_EL2": entry.pstate}
         self.write_system_registers(cpu, {**entry.system_registers, **leaving}, unpark=unpark)
         if entry.vector_registers:
-            self._client.write_registers(entry.vector_registers, self._threads[cpu])
+            self.write_vector_registers(cpu, entry.vector_registers)
         general = {"x0": entry.x0, **entry.general_registers}
         arrived = self.step(cpu, general | {"pc": self._labels["return_to_guest"]})
         pstate = arrived["cpsr"] & _PSTATE_MASK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hil_agent.psci.affinity import AFFINITY_BITS, LEVELS, instance
+from hil_agent.psci.affinity import AFFINITY_BITS, LEVELS
 from hil_agent.psci.functions import MASK32, ReturnCode
 from hil_agent.psci.profile import Check, Request
 from hil_agent.psci.state import PowerState, SuspendMode
@@ -83,9 +83,7 @@ def affinity_instance(request: Request) -> tuple[int, ...]:
 
     The first argument names it, without the fields below the level, which is the second.
     """
-    level = request.args[1] & MASK32
-    wanted = instance(request.args[0], level)
-    return tuple(cpu for cpu, mpidr in enumerate(request.system.mpidrs) if instance(mpidr, level) == wanted)
+    return request.system.affinity_instance(request.args[0], request.args[1] & MASK32)
 
 
 def power_state_valid(request: Request) -> ReturnCode | None:
@@ -114,10 +112,9 @@ def node_idle(request: Request) -> ReturnCode | None:
     if system.suspend_mode is SuspendMode.PLATFORM_COORDINATED:
         return None
     level = request.profile.power_state_format.level(request.args[0] & MASK32)
-    node = instance(system.mpidrs[request.cpu], level)
-    for cpu, (mpidr, power) in enumerate(zip(system.mpidrs, system.powers, strict=True)):
-        idle = power in {PowerState.OFF, PowerState.SUSPENDED} or system.residency.is_asleep(cpu)
-        if cpu != request.cpu and instance(mpidr, level) == node and not idle:
+    for cpu in system.affinity_instance(system.mpidrs[request.cpu], level):
+        idle = system.power(cpu) in {PowerState.OFF, PowerState.SUSPENDED} or system.residency.is_asleep(cpu)
+        if cpu != request.cpu and not idle:
             return ReturnCode.DENIED
     return None
 

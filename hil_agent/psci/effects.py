@@ -85,6 +85,15 @@ class SystemReset:
     cookie: int = 0
     scrub_memory: bool = False
 
+    @property
+    def cause(self) -> str:
+        """What it came from, for people."""
+        if self.reset_type is None:
+            return "SYSTEM_RESET" + (", memory overwritten" if self.scrub_memory else "")
+        if self.reset_type == 0:
+            return "SYSTEM_RESET2, warm reset"
+        return f"SYSTEM_RESET2, vendor's reset {self.reset_type:#x}, cookie {self.cookie:#x}"
+
 
 @dataclass(frozen=True, slots=True)
 class SystemOff:
@@ -95,6 +104,11 @@ class SystemOff:
     """
 
     hibernate: bool = False
+
+    @property
+    def cause(self) -> str:
+        """What it came from, for people."""
+        return "SYSTEM_OFF2, to hibernate" if self.hibernate else "SYSTEM_OFF"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -211,12 +212,12 @@ class Profile:
 
         Negative values are sign-extended to 64 bits.
         """
-        returned = self.returning(*values)
-        return Outcome((*first, returned), returned.values[0])
+        answered = _answer(values, self.results)
+        return Outcome((*first, *answered.effects), answered.result) if first else answered
 
     def returning(self, *values: int) -> Return:
         """The effect that lets a caller go on with ``values`` in x0, x1, ..."""
-        return Return(tuple(value & MASK64 for value in values) + (0,) * (self.results - len(values)))
+        return _returning(values, self.results)
 
     def entry_state(self, entry_point: int, context_id: int) -> EntryState:
         """How a vCPU starts at ``entry_point``: after CPU_ON, a power-down state, or a resume."""
@@ -229,3 +230,15 @@ class Profile:
             inherits_endianness=self.propagates_endianness,
         )
         return poison(entry) if self.poisons else entry
+
+
+@lru_cache(maxsize=256)
+def _returning(values: tuple[int, ...], results: int) -> Return:
+    return Return(tuple(value & MASK64 for value in values) + (0,) * (results - len(values)))
+
+
+@lru_cache(maxsize=256)
+def _answer(values: tuple[int, ...], results: int) -> Outcome:
+    """Kept, for a guest asks the same again and again, and building it is most of what an answer takes."""
+    returned = _returning(values, results)
+    return Outcome((returned,), returned.values[0])

@@ -90,13 +90,13 @@ def node_hw_state(request: Request) -> Outcome:
     Other than for AFFINITY_INFO a vCPU in a power-down state is off.
     """
     system = request.system
-    found = set()
+    state = HardwareState.OFF
     for cpu in affinity_instance(request):
-        powered = system.power(cpu) is PowerState.ON
-        standby = powered and system.residency.is_asleep(cpu)
-        found.add(HardwareState.STANDBY if standby else HardwareState.ON if powered else HardwareState.OFF)
-    order = (HardwareState.ON, HardwareState.STANDBY, HardwareState.OFF)
-    return request.profile.answer(next(state for state in order if state in found))
+        if system.power(cpu) is PowerState.ON:
+            if not system.residency.is_asleep(cpu):
+                return request.profile.answer(HardwareState.ON)
+            state = HardwareState.STANDBY
+    return request.profile.answer(state)
 
 
 def stat_residency(request: Request) -> Outcome:

@@ -9,6 +9,7 @@ from enum import Enum, IntEnum, StrEnum
 from secrets import token_bytes
 
 from hil_agent.errors import InternalError, StateError
+from hil_agent.psci.affinity import LEVELS, instance
 from hil_agent.psci.context import ResumeContext
 from hil_agent.psci.residency import Residency
 
@@ -84,6 +85,8 @@ class SystemState:
     ) -> None:
         self.mpidrs = tuple(mpidrs)
         self.memory = tuple(memory)
+        self._indexes: dict[int, dict[int, int]] = {}
+        self._instances = [_instances(self.mpidrs, level) for level in LEVELS]
         self.context_order = context_order
         self.random_bytes = random_bytes
         self.residency = Residency(self.mpidrs, now_us)
@@ -256,8 +259,15 @@ class SystemState:
 
     def find(self, mpidr: int, mask: int) -> int | None:
         """Index of the vCPU whose affinity is ``mpidr`` in the bits of ``mask``; None if there is none."""
-        wanted = mpidr & mask
-        return next((cpu for cpu, own in enumerate(self.mpidrs) if own & mask == wanted), None)
+        indexes = self._indexes.get(mask)
+        if indexes is None:
+            last_first = reversed(list(enumerate(self.mpidrs)))
+            indexes = self._indexes[mask] = {own & mask: cpu for cpu, own in last_first}
+        return indexes.get(mpidr & mask)
+
+    def affinity_instance(self, mpidr: int, level: int) -> tuple[int, ...]:
+        """Indexes of the vCPUs in the affinity instance of ``level``, 0 to 3, that ``mpidr`` is in."""
+        return self._instances[level].get(instance(mpidr, level), ())
 
     def others_off(self, cpu: int) -> bool:
         """Whether every vCPU but ``cpu`` is off."""
@@ -267,3 +277,12 @@ class SystemState:
         if self.power(cpu) is not before:
             raise InternalError(f"vCPU {cpu} is {self._power[cpu].value} and cannot become {after.value}")
         self._power[cpu] = after
+
+
+def _instances(mpidrs: Sequence[int], level: int) -> dict[int, tuple[int, ...]]:
+    """Indexes of the vCPUs in each affinity instance of a level, worked out once to answer calls quickly."""
+    members: dict[int, tuple[int, ...]] = {}
+    for cpu, mpidr in enumerate(mpidrs):
+        within = instance(mpidr, level)
+        members[within] = (*members.get(within, ()), cpu)
+    return members

@@ -81,9 +81,7 @@ def _event_record(time_s: float, event: Event) -> Record:
                 "entry_point": f"{context.entry_point:#x}",
                 "context_id": f"{context.context_id:#x}",
             }
-    if isinstance(event, Resumed):
-        record["cause"] = event.cause
-    for name in ("cpu", "pc", "reason"):
+    for name in ("cpu", "pc", "cause", "reason"):
         if name not in record and hasattr(event, name):
             record[name] = getattr(event, name)
     return record

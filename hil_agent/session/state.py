@@ -44,7 +44,7 @@ class StateCell:
     Attributes:
         calls, suspends, resumes: how many there have been since the session began.
         last_context: the context of the last suspend, which may be over.
-        reason: why it is ``crashed``.
+        reason: why it is ``crashed`` or ``off``.
         held: a debugger holds the machine; a guest that is suspended as well counts as ``suspended``.
     """
 
@@ -106,8 +106,8 @@ class StateCell:
                     self.held = False
                 case WasReset():
                     self._ready, self._suspended_at, self._final, self.reason = False, None, None, None
-                case SwitchedOff() if self._final is None:
-                    self._final, self._suspended_at = State.OFF, None
+                case SwitchedOff(cause) if self._final is None:
+                    self._final, self._suspended_at, self.reason = State.OFF, None, cause
                 case Crashed(reason) if self._final is None:
                     self._final, self.reason = State.CRASHED, reason
                 case _:

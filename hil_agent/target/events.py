@@ -60,12 +60,16 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class WasReset:
-    """The machine was reset; everything is as after power-on."""
+    """The machine was reset; everything is as after power-on. ``cause`` is for people."""
+
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
 class SwitchedOff:
-    """The guest switched itself off."""
+    """The guest switched itself off; ``cause`` is for people."""
+
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,13 +263,13 @@ class Executor:
         self.captured = self._registers()
         self.tell(Suspended(None))
 
-    def reset(self) -> None:
-        """Resets the machine: everything as after power-on."""
+    def reset(self, cause: str = "command") -> None:
+        """Resets the machine: everything as after power-on, but RAM that nothing is loaded to."""
         self._machine.reset()
         self.vpsci.reset()
         self._power_up()
         self.ended = self.held = False
-        self.tell(WasReset())
+        self.tell(WasReset(cause))
 
     def crashed(self, reason: str) -> None:
         """Gives the machine up."""
@@ -364,11 +364,11 @@ class Executor:
                 case SystemReset(scrub_memory=scrub):
                     if scrub:
                         source.scrub(trap.cpu, self.vpsci.memory)
-                    self.reset()
+                    self.reset(effect.cause)
                 case SystemOff():
                     self.vpsci.switch_off()
                     self.ended = True
-                    self.tell(SwitchedOff())
+                    self.tell(SwitchedOff(effect.cause))
                 case InjectUndefined():
                     source.inject_undefined(trap, effect.esr)
                 case Wake():

@@ -99,6 +99,8 @@ class MonitoredTrapSource:
             for name in client.description.registers
             if _NOT_THE_GUESTS.fullmatch(name) and name not in self.leaving
         )
+        described = client.description.registers
+        self._vectors = {name: name if name in described else f"z{name[1:]}" for name in VECTORS_ZERO}
         self._priority_mask = _ANY_PRIORITY if wake_by_interrupt else _TICK_ONLY
         self._wake_ppis = _TIMER_PPIS if wake_by_timer else 0
 
@@ -237,6 +239,11 @@ class MonitoredTrapSource:
         """Sets system registers by name, after its wait if it is parked; its general registers are lost."""
         self._run_program(cpu, write_system_registers(values), unpark=unpark)
 
+    def write_vector_registers(self, cpu: int, values: Mapping[str, int]) -> None:
+        """Sets v0 to v31, which a stub calls z0 to z31 where the vCPU has SVE: then with all above zero."""
+        writes = {self._vectors[name]: value for name, value in values.items()}
+        self._client.write_registers(writes, self._threads[cpu])
+
     def read_system_registers(self, cpu: int, names: tuple[str, ...]) -> dict[str, int]:
         """Reads system registers by name; clobbers the vCPU's general registers."""
         self._run_program(cpu, read_system_registers(names))
@@ -293,9 +300,9 @@ class MonitoredTrapSource:
         self._bring_in(cpu)
         kept: dict[str, int] = {}
         if vectors := VECTORS_ZERO.keys() & set(keeps):
-            others = self._client.description.registers.keys() - vectors
+            others = self._client.description.registers.keys() - self._vectors.values()
             every = self._client.read_all_registers(self._threads[cpu], without=others)
-            kept = {name: every[name] for name in vectors}
+            kept = {name: every[self._vectors[name]] for name in vectors}
         if system := tuple(name for name in keeps if name not in vectors):
             kept |= self.read_system_registers(cpu, system)
         self.step(cpu, self._firmware_call(_CPU_OFF))

@@ -112,7 +112,7 @@ def test_a_wrong_or_missing_kind_is_told_with_those_there_are(tmp_path: Path, li
 
 
 @pytest.mark.parametrize(
-    "line", ['cpus: "2"', "cpus: yes", "cpus: 2.0", "cpus: 9", "memory: 512", "qemu_arg: -S"]
+    "line", ['cpus: "2"', "cpus: yes", "cpus: 2.0", "cpus: 33", "memory: 512", "qemu_arg: -S"]
 )
 def test_values_are_not_bent_to_fit(tmp_path: Path, line: str) -> None:
     assert wrong(tmp_path, "kind: qemu", "description: x", line).line == 3

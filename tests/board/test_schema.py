@@ -25,7 +25,7 @@ def test_an_override_that_was_not_given_changes_nothing() -> None:
 
 
 def test_the_board_itself_stays_as_it_was() -> None:
-    BOARD.with_overrides(cpus=8)
+    BOARD.with_overrides(cpus=32)
     assert BOARD.cpus == 1
 
 
@@ -37,7 +37,7 @@ def test_wake_sources_are_a_list_or_its_words_with_commas(wake: object) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("cpus", 9, r"^--cpus: .*\(it is 9\)"),
+        ("cpus", 33, r"^--cpus: .*\(it is 33\)"),
         ("cpus", True, "^--cpus: "),
         ("cpus", 0, "^--cpus: "),
         ("memory", "lots", "^--memory: .*512M"),
@@ -61,3 +61,9 @@ def test_a_wrong_override_names_its_option(field: str, value: object, message: s
 @pytest.mark.parametrize("model", [Board, QemuBoard])
 def test_every_field_is_described(model: type[Board]) -> None:
     assert [name for name, field in model.model_fields.items() if not field.description] == []
+
+
+def test_a_gicv2_serves_no_more_than_eight_vcpus() -> None:
+    assert BOARD.with_overrides(gic_version=2, cpus=8).cpus == 8
+    with pytest.raises(UsageError, match=r"^--gic-version: .* 8 vCPUs, and there are to be 9"):
+        BOARD.with_overrides(gic_version=2, cpus=9)

@@ -64,4 +64,4 @@ def test_an_unknown_board_is_status_4() -> None:
 
 def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     schema = json.loads(printed(capsys, "schema"))
-    assert schema["$defs"]["QemuBoard"]["properties"]["cpus"]["maximum"] == 8
+    assert schema["$defs"]["QemuBoard"]["properties"]["cpus"]["maximum"] == 32

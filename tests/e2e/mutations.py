@@ -7,7 +7,7 @@ from dataclasses import replace
 from unittest.mock import patch
 
 from hil_agent.psci import Call, Conduit, Effect, EntryState, Function, Outcome, ReturnCode, VirtualPsci
-from hil_agent.psci.effects import InjectUndefined, PowerDown, PowerOn, Return, Standby, SystemOff
+from hil_agent.psci.effects import InjectUndefined, PowerDown, PowerOff, PowerOn, Return, Standby, SystemOff
 from hil_agent.psci.functions import MASK64
 
 Change = Callable[[Outcome], Outcome]
@@ -36,7 +36,7 @@ def in_place_of(old: ReturnCode, new: int) -> Change:
     return lambda outcome: answer(new)(outcome) if outcome.result == old & MASK64 else outcome
 
 
-def only(*effects: InjectUndefined | SystemOff | Return) -> Change:
+def only(*effects: InjectUndefined | PowerOff | SystemOff | Return) -> Change:
     """Something else happens."""
     return lambda _: Outcome(effects)
 
@@ -53,6 +53,7 @@ CALLS: dict[str, tuple[Function | None, Change]] = {
     "CPU_ON takes any entry": (Function.CPU_ON, in_place_of(ReturnCode.INVALID_ADDRESS, 0)),
     "CPU_ON is lost": (Function.CPU_ON, without(PowerOn)),
     "CPU_OFF returns": (Function.CPU_OFF, only(Return((0,)))),
+    "CPU_OFF loses registers": (Function.CPU_OFF, only(PowerOff())),
     "standby does not wait": (Function.CPU_SUSPEND, without(Standby)),
     "power-down does nothing": (Function.CPU_SUSPEND, only(Return((0,)))),
     "SYSTEM_SUSPEND is not denied": (Function.SYSTEM_SUSPEND, in_place_of(ReturnCode.DENIED, 0)),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ MMU_AND_CACHES = 1 << 0 | 1 << 2 | 1 << 12
 CONTEXT_ID = 0x1122334455667788
 UNDEFINED = 0x02000000
 SYNCHRONOUS_EL1H = 0x200
+SYSTEM_OFF, SYSTEM_RESET, SYSTEM_RESET2, SYSTEM_OFF2 = 0x84000008, 0x84000009, 0xC4000012, 0xC4000015
 EC_SHIFT, DATA_ABORT = 26, 0x25
 
 
@@ -38,9 +41,10 @@ def said(session: Session) -> dict[str, int]:
 
 
 def flat(assemble: Assemble, name: str, *, target: int = 0, **options: object) -> dict[str, object]:
-    """What boots one of our guests."""
+    """What boots one of our guests; names in capitals are symbols for its assembly."""
+    symbols = {option: options.pop(option) for option in tuple(options) if option.isupper()}
     return {
-        "kernel": assemble(name, LOAD_ADDRESS, TARGET=target),
+        "kernel": assemble(name, LOAD_ADDRESS, TARGET=target, **symbols),
         "load_address": LOAD_ADDRESS,
         "memory": "64M",
         "timeout_s": 20.0,
@@ -239,20 +243,80 @@ def test_the_context_says_how_the_call_was_made(resumed: Session) -> None:
 # --------------------------------------------------------------------- reset, off, and worse
 
 
+@dataclass(frozen=True)
+class End:
+    """How a guest is reset and switched off, and what that is called."""
+
+    reset: int
+    off: int
+    calls: tuple[str, str]
+    causes: tuple[str, str]
+    profile: str = "xen"
+
+
+COLD = End(SYSTEM_RESET, SYSTEM_OFF, ("SYSTEM_RESET", "SYSTEM_OFF"), ("SYSTEM_RESET", "SYSTEM_OFF"))
+WARM = End(
+    SYSTEM_RESET2,
+    SYSTEM_OFF2,
+    ("SYSTEM_RESET2", "SYSTEM_OFF2"),
+    ("SYSTEM_RESET2, warm reset", "SYSTEM_OFF2, to hibernate"),
+    profile="spec",
+)
+ENDS = {
+    "cold": COLD,
+    "warm, hibernation": WARM,
+    "warm, on KVM": replace(
+        COLD,
+        reset=SYSTEM_RESET2,
+        calls=("SYSTEM_RESET2", "SYSTEM_OFF"),
+        causes=("SYSTEM_RESET2, warm reset", "SYSTEM_OFF"),
+        profile="kvm",
+    ),
+    "hibernation, on a KVM with PSCI 1.3": replace(WARM, profile="kvm"),
+}
+
+
+@pytest.fixture(scope="module", params=ENDS)
+def end(request: pytest.FixtureRequest) -> End:
+    return ENDS[request.param]
+
+
 @pytest.fixture(scope="module")
-def switched_off(boot_shared: Boot, assemble: Assemble) -> Session:
-    session = boot_shared(**flat(assemble, "power"), wait=False)
+def switched_off(boot_shared: Boot, assemble: Assemble, end: End) -> Session:
+    guest = flat(assemble, "power", RESET=end.reset, OFF=end.off)
+    version = "1.3" if end.off == SYSTEM_OFF2 else None
+    session = boot_shared(**guest, profile=end.profile, psci_version=version, wait=False)
     session.wait(State.OFF, timeout_s=10)
     return session
 
 
-def test_system_reset_starts_the_guest_again(switched_off: Session) -> None:
+def test_a_reset_starts_the_guest_again_and_leaves_its_memory_alone(switched_off: Session) -> None:
     assert said(switched_off)["boots"] == 1
 
 
-def test_system_reset_and_system_off_do_not_return(switched_off: Session) -> None:
+def test_reset_and_off_do_not_return(switched_off: Session, end: End) -> None:
     calls = [(call.function, call.result) for call in switched_off.trace()]
-    assert calls == [("SYSTEM_RESET", None), ("SYSTEM_OFF", None)]
+    assert calls == [(function, None) for function in end.calls]
+
+
+def test_a_guest_that_is_off_tells_why(switched_off: Session, end: End) -> None:
+    assert switched_off.status().reason == end.causes[1]
+
+
+def test_the_journal_tells_why_a_guest_was_reset_and_is_off(switched_off: Session, end: End) -> None:
+    events = [json.loads(line) for line in switched_off.folder.journal.read_text().splitlines()]
+    causes = [each["cause"] for each in events if each.get("event") in {"wasreset", "switchedoff"}]
+    assert causes == list(end.causes)
+
+
+def test_protected_memory_is_overwritten_at_a_reset(boot: Boot, assemble: Assemble) -> None:
+    session = boot(**flat(assemble, "protect"), profile="spec", wait=False)
+    session.wait(State.SUSPENDED, timeout_s=10)
+    session.resume()
+    session.wait(State.SUSPENDED, timeout_s=60)
+    log = session.folder.console_log.read_text()
+    assert re.findall(r"^memory=(\d+)", log, re.MULTILINE) == ["0" * 16] * 2
+    assert '"SYSTEM_RESET, memory overwritten"' in session.folder.journal.read_text()
 
 
 def test_a_guest_that_is_off_cannot_be_resumed(switched_off: Session) -> None:

@@ -43,6 +43,13 @@ def test_eight_vcpus_and_a_gicv2(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["passed"] == 3
 
 
+def test_two_clusters(capsys: pytest.CaptureFixture[str]) -> None:
+    for number, only in ((12, "affinity.cluster.*"), (1, "cpu_on.cpu16")):
+        options = ["--profile", "spec", "--cpus", "18", "--only", only]
+        assert run_command(conformance, ["qemu-virt", *options, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["passed"] == number
+
+
 def test_a_case_that_fails_is_shown_with_its_source(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--builtin", "--profile", "spec", "--only", "version"]
     assert run_command(conformance, ["qemu-virt", *options]) == 1
@@ -66,6 +73,7 @@ NOTICED_BY = {
     "CPU_ON takes any entry": ("xen", "cpu_on.off.odd", "0x0"),
     "CPU_ON is lost": ("xen", "cpu_on.cpu1", "did not come back"),
     "CPU_OFF returns": ("xen", "cpu_off.secondary", "0x0"),
+    "CPU_OFF loses registers": ("xen", "cpu_on.entry.vbar", "0x0"),
     "standby does not wait": ("xen", "cpu_suspend.waits", "no"),
     "power-down does nothing": ("spec", "cpu_suspend.power_down.64", "0x0"),
     "SYSTEM_SUSPEND is not denied": ("xen", "system_suspend.cpu1_on.64", "0x0"),

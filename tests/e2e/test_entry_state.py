@@ -151,11 +151,16 @@ def entered(request: pytest.FixtureRequest, boot_shared: Boot, assemble: Assembl
         return entries(session, request.param)
 
 
-@pytest.fixture(scope="module", params=("spec", "xen", "kvm"))
+@pytest.fixture(
+    scope="module",
+    params=[("spec", "cortex-a57"), ("xen", "cortex-a57"), ("kvm", "cortex-a57"), ("kvm", "max")],
+    ids=" on ".join,
+)
 def poisoned(request: pytest.FixtureRequest, boot_shared: Boot, assemble: Assemble) -> Entries:
+    profile, cpu = request.param
     options = bare_metal(assemble, "entry_state")
-    with boot_shared(**options, cpus=2, profile=request.param, poison=True) as session:
-        return entries(session, request.param)
+    with boot_shared(**options, cpus=2, profile=profile, cpu=cpu, poison=True) as session:
+        return entries(session, profile)
 
 
 def test_cpu_on_sets_what_the_profile_sets(entered: Entries) -> None:

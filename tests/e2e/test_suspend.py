@@ -34,6 +34,15 @@ def guest(request: pytest.FixtureRequest, boot_shared: Boot) -> Iterator[Session
         yield session
 
 
+def test_two_clusters(boot: Boot, cycle: Callable[[Session], Cycle]) -> None:
+    session = boot(cpus=18, timeout_s=300.0)
+    affinities = [int(cpu.mpidr, 16) for cpu in session.status().cpus]
+    assert affinities == [*range(16), 0x100, 0x101]
+    before, after = cycle(session).successes
+    assert after == before + 1
+    assert {cpu.power for cpu in session.status().cpus} == {"on"}
+
+
 @pytest.fixture(scope="module")
 def cycled(guest: Session, cycle: Callable[[Session], Cycle]) -> Cycle:
     """The guest's first suspend and resume."""

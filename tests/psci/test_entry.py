@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 
 import pytest
 
 from hil_agent.psci import EntryState, get_profile, profiles
+from hil_agent.psci.entry import VECTORS_ZERO
 from hil_agent.trap.system_registers import SYSTEM_REGISTERS
 
 ENTRY = 0x4008_0DC0
@@ -19,6 +21,9 @@ class Kept(Enum):
 
 
 KEPT = Kept.KEPT
+
+NEVER_THE_GUESTS_OWN = {"MDSCR_EL1"}
+"""Xen traps it."""
 
 # What is set at entry on Xen, KVM and QEMU; after CPU_ON as after a resume.
 MEASURED: list[tuple[str, int | Kept, int | Kept, int | Kept]] = [
@@ -55,6 +60,35 @@ def entry(profile: str) -> EntryState:
 def test_system_register_at_entry(register: str, xen: int | Kept, kvm: int | Kept, qemu: int | Kept) -> None:
     found = [entry(name).system_registers.get(register, KEPT) for name in ("xen", "xen-v16", "kvm", "qemu")]
     assert found == [xen, xen, kvm, qemu]
+
+
+@pytest.mark.parametrize(("profile", "column"), [("xen", 1), ("xen-v16", 1), ("kvm", 2)])
+def test_a_vcpu_that_is_off_keeps_what_it_keeps_over_an_entry(profile: str, column: int) -> None:
+    kept = {str(row[0]) for row in MEASURED if row[column] is KEPT} - NEVER_THE_GUESTS_OWN
+    assert kept <= set(get_profile(profile).kept_registers)
+
+
+@pytest.mark.parametrize("profile", ["spec", "qemu"])
+def test_elsewhere_nothing_is_kept_while_a_vcpu_is_off(profile: str) -> None:
+    assert get_profile(profile).kept_registers == ()
+
+
+@pytest.mark.parametrize("profile", profiles())
+def test_every_kept_system_register_can_be_read_and_written(profile: str) -> None:
+    system = set(get_profile(profile).kept_registers) - VECTORS_ZERO.keys()
+    assert system <= SYSTEM_REGISTERS.keys()
+
+
+def test_kept_values_come_back_but_where_the_entry_sets_others() -> None:
+    plain = entry("xen")
+    kept = plain.keeping({"VBAR_EL1": 0x800, "SP_EL0": 0x5, "v3": 1 << 100})
+    assert kept.system_registers == {**plain.system_registers, "VBAR_EL1": 0x800}
+    assert kept.vector_registers == {"v3": 1 << 100}
+
+
+def test_poison_is_stronger_than_what_is_kept() -> None:
+    poisoned = replace(get_profile("xen"), poisons=True).entry_state(ENTRY, CONTEXT_ID)
+    assert poisoned.keeping({"VBAR_EL1": 0x800, "v3": 1}) == poisoned
 
 
 @pytest.mark.parametrize(

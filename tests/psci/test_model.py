@@ -47,6 +47,7 @@ SYSTEM_SUSPEND = 0xC400_000E
 
 _register = st.one_of(
     st.integers(0, 8),
+    st.sampled_from([0x100, 0x101, 0x200]),
     st.integers(MEMORY.start, MEMORY.stop).map(lambda address: address & ~3),
     st.integers(0, (1 << 64) - 1),
 )
@@ -68,15 +69,15 @@ _fault = st.sampled_from(
 
 
 class Guest(RuleBasedStateMachine):
-    """Up to 8 vCPUs that call whatever they like, while the outcomes are carried out one by one."""
+    """Up to 18 vCPUs that call whatever they like, while the outcomes are carried out one by one."""
 
     @initialize(
         profile=st.sampled_from(list(profiles())),
         version=st.sampled_from([None, *map(str, PSCI_VERSIONS)]),
         poisons=st.booleans(),
         order=st.sampled_from(ContextOrder),
-        count=st.integers(1, 8),
-        per_cluster=st.integers(1, 8),
+        count=st.integers(1, 18),
+        per_cluster=st.integers(1, 16),
         faults=st.one_of(st.just([]), st.lists(_fault, max_size=2)),
     )
     def boot(

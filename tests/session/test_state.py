@@ -31,8 +31,8 @@ EVENTS = [
     Ready(),
     Suspended(CONTEXT),
     Resumed(CONTEXT, "command"),
-    WasReset(),
-    SwitchedOff(),
+    WasReset("command"),
+    SwitchedOff("SYSTEM_OFF"),
     Crashed("why"),
 ]
 
@@ -54,12 +54,12 @@ def cell_after(*events: Event) -> StateCell:
         ([Ready(), Suspended(CONTEXT), Resumed(CONTEXT, "command")], State.RUNNING),
         ([Suspended(CONTEXT)], State.SUSPENDED),
         ([Suspended(CONTEXT), Resumed(None, "command")], State.BOOTING),
-        ([Ready(), SwitchedOff()], State.OFF),
+        ([Ready(), SwitchedOff("SYSTEM_OFF")], State.OFF),
         ([Ready(), Suspended(CONTEXT), Crashed("x")], State.CRASHED),
-        ([SwitchedOff(), Crashed("x")], State.OFF),
-        ([Ready(), SwitchedOff(), WasReset()], State.BOOTING),
-        ([Ready(), Crashed("x"), WasReset()], State.BOOTING),
-        ([Ready(), Suspended(CONTEXT), WasReset(), Ready()], State.RUNNING),
+        ([SwitchedOff("SYSTEM_OFF"), Crashed("x")], State.OFF),
+        ([Ready(), SwitchedOff("SYSTEM_OFF"), WasReset("command")], State.BOOTING),
+        ([Ready(), Crashed("x"), WasReset("command")], State.BOOTING),
+        ([Ready(), Suspended(CONTEXT), WasReset("command"), Ready()], State.RUNNING),
     ],
 )
 def test_the_state_follows_the_events(events: list[Event], state: State) -> None:
@@ -70,12 +70,18 @@ def test_the_reason_of_a_crash_is_the_first() -> None:
     assert cell_after(Crashed("first"), Crashed("second")).reason == "first"
 
 
+def test_a_guest_that_switched_itself_off_has_a_reason() -> None:
+    assert cell_after(Ready(), SwitchedOff("SYSTEM_OFF2, to hibernate")).reason == "SYSTEM_OFF2, to hibernate"
+
+
 def test_a_reset_takes_the_reason_away() -> None:
-    assert cell_after(Crashed("why"), WasReset()).reason is None
+    assert cell_after(Crashed("why"), WasReset("command")).reason is None
 
 
 def test_suspends_and_resumes_are_counted_over_resets() -> None:
-    cell = cell_after(Suspended(CONTEXT), Resumed(CONTEXT, "command"), WasReset(), Suspended(CONTEXT))
+    cell = cell_after(
+        Suspended(CONTEXT), Resumed(CONTEXT, "command"), WasReset("command"), Suspended(CONTEXT)
+    )
     assert (cell.suspends, cell.resumes) == (2, 1)
 
 
@@ -91,7 +97,7 @@ def test_only_a_reset_leaves_an_end(before: list[Event], after: list[Event]) -> 
     state = cell.state
     for event in after:
         cell.apply(event)
-    assert state not in FINAL or cell.state is state or WasReset() in after
+    assert state not in FINAL or cell.state is state or WasReset("command") in after
 
 
 # -------------------------------------------------------------------------------- waiting
@@ -106,7 +112,7 @@ def test_a_wait_ends_when_its_state_comes() -> None:
 
 
 def test_a_wait_for_what_is_ends_at_once() -> None:
-    cell_after(SwitchedOff()).wait_until(lambda: True, 0, "nothing")
+    cell_after(SwitchedOff("SYSTEM_OFF")).wait_until(lambda: True, 0, "nothing")
 
 
 def test_a_wait_ends_with_the_guest() -> None:

@@ -12,6 +12,8 @@ _INVALID = ReturnCode.INVALID_PARAMETERS
 _GARBAGE = 0xDEAD_BEEF << 32
 _AFF3 = 1 << 32
 _ABSENT, _ABSENT_GROUP = 0x63, 0x6300
+_OTHER_CLUSTER = 16
+"""The first vCPU whose Aff1 is not 0, where a GICv3 decides that (QEMU hw/arm/virt.c)."""
 
 _SOURCE = (
     "DEN0022, AFFINITY_INFO; Xen vpsci.c do_psci_0_2_affinity_info (absent is OFF, other bits are masked); "
@@ -50,6 +52,12 @@ _BOTH: list[tuple[str, Argument, int, Answer, tuple[int, ...], dict[str, Answer]
     ("absent_group", _ABSENT_GROUP, 0, _INVALID, (), {"xen": _OFF}),
     ("absent_group.level1", _ABSENT_GROUP, 1, _INVALID, (), {"xen": _OFF, "qemu": _ON}),
     ("absent_group.level2", _ABSENT_GROUP, 2, _ON, (), {}),
+    ("cluster.off", Mpidr(_OTHER_CLUSTER), 0, _OFF, (), {}),
+    ("cluster.off.level1", Mpidr(_OTHER_CLUSTER), 1, _OFF, (), {"qemu": _ON}),
+    ("cluster.off.level2", Mpidr(_OTHER_CLUSTER), 2, _ON, (), {}),
+    ("cluster.on.level1", Mpidr(_OTHER_CLUSTER), 1, _ON, (_OTHER_CLUSTER,), {}),
+    ("cluster.on.level1.by_sibling", Mpidr(_OTHER_CLUSTER + 1), 1, _ON, (_OTHER_CLUSTER,), {}),
+    ("cluster.on.sibling", Mpidr(_OTHER_CLUSTER + 1), 0, _OFF, (_OTHER_CLUSTER,), {}),
 ]
 """Name, target, level, answer, vCPUs that are on, answers that differ: the same in both widths."""
 

@@ -105,7 +105,7 @@ _BAD_ENTRIES: list[tuple[str, Argument, dict[str, Answer]]] = [
 """For a vCPU that is off. Where they are accepted, that vCPU is lost."""
 
 SCENARIOS = [
-    *(_starts(f"cpu{cpu}", Mpidr(cpu), _ENTERS) for cpu in (1, 2, 3, 7)),
+    *(_starts(f"cpu{cpu}", Mpidr(cpu), _ENTERS) for cpu in (1, 2, 3, 7, 16)),
     _starts("by_cpu1", Mpidr(2), _ENTERS, by=1),
     *(_starts(f"landing{number}", Mpidr(1), _ENTERS, landing=Landing(number)) for number in (1, 2, 31)),
     *(
@@ -219,7 +219,7 @@ SCENARIOS = [
     ),
     Scenario(
         cases=(
-            *entry_cases("cpu_on.entry", "CPU_ON64(cpu1)", after_power_off=True),
+            *entry_cases("cpu_on.entry", "CPU_ON64(cpu1)"),
             Case("cpu_on.second_life", "CPU_ON64(cpu1, entry5)", expect(_ENTERS), _SOURCE),
         ),
         run=_second_life,

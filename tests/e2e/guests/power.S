@@ -1,6 +1,9 @@
-/* Resets the system on its first way through here, and switches it off on its second. */
+/*
+ * Resets the system on its first way through here, and switches it off on its second: by the functions
+ * RESET and OFF, with 0 as their arguments.
+ */
         .include "console.inc"
-        .set    MEMORY, 0x42000000             /* reset does not clear memory that nobody loads */
+        .set    MEMORY, 0x42000000             /* a reset does not clear memory that nothing is loaded to */
 
         prologue
         ldr     x10, =MEMORY
@@ -10,7 +13,7 @@
         mov     x11, #1
         str     x11, [x10]
         say     "up\n"
-        call    reset, SYSTEM_RESET
-1:      call    off, SYSTEM_OFF
+        call    reset, RESET
+1:      call    off, OFF
         b       .
         library
