@@ -22,22 +22,13 @@ from dataclasses import dataclass, replace
 _FP, _LR, _SP, _PC = 29, 30, 31, 32
 """Registers by their numbers in DWARF for the Arm 64-bit Architecture, section 4.1."""
 
-_OUTERMOST = frozenset(
-    (
-        *("_text", "primary_entry", "__primary_switch", "__primary_switched", "__secondary_switched"),
-        *(
-            "secondary_holding_pen",
-            "secondary_entry",
-            "secondary_startup",
-            "cpu_resume",
-            "ret_from_fork",
-            "rest_init",
-        ),
-    )
+_OUTERMOST = re.compile(
+    r"el0t_(64|32)_(sync|irq|fiq|error)|ret_to_user|ret_from_fork|rest_init|cpu_resume"
+    r"|_text|primary_entry|__primary_switch|__primary_switched"
+    r"|secondary_holding_pen|secondary_entry|secondary_startup|__secondary_switched"
 )
-"""What nobody has called."""
+"""What no kernel function has called; ``rest_init`` was, by one whose memory is freed soon."""
 
-_FROM_USER = re.compile(r"el0t_(64|32)_(sync|irq|fiq|error)|ret_to_user")
 _FROM_KERNEL = re.compile(r"el1[ht]_64_(sync|irq|fiq|error)")
 
 _GENERAL_REGISTERS = 31
@@ -53,15 +44,15 @@ _LOW_SIX = 0x3F
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A piece of code with a name.
+    """A piece of code with names.
 
     Attributes:
-        name: Its name.
+        names: What it is called.
         address: Its virtual address, as linked.
         code: Its instructions.
     """
 
-    name: str
+    names: tuple[str, ...]
     address: int
     code: bytes
 
@@ -87,9 +78,9 @@ def call_frames(functions: Iterable[Function]) -> bytes:
     section = bytearray(calls + exceptions)
     for function in functions:
         common = 0
-        if _FROM_KERNEL.fullmatch(function.name):
+        if any(map(_FROM_KERNEL.fullmatch, function.names)):
             common, program = len(calls), _exception(function.code)
-        elif function.name in _OUTERMOST or _FROM_USER.fullmatch(function.name):
+        elif any(map(_OUTERMOST.fullmatch, function.names)):
             program = bytes((_UNDEFINED, _LR))
         else:
             program = _ordinary(function.code)
