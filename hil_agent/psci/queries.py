@@ -92,7 +92,7 @@ def node_hw_state(request: Request) -> Outcome:
     system = request.system
     found = set()
     for cpu in affinity_instance(request):
-        powered = system.power(cpu) is PowerState.ON
+        powered = system.power(cpu) is PowerState.ON and not system.residency.is_down(cpu)
         standby = powered and system.residency.is_asleep(cpu)
         found.add(HardwareState.STANDBY if standby else HardwareState.ON if powered else HardwareState.OFF)
     order = (HardwareState.ON, HardwareState.STANDBY, HardwareState.OFF)
