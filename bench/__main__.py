@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bench import boot, demo, functions, suspend, trapped_call
+from bench import boot, demo, functions, idle, suspend, trapped_call
 from bench.machine import describe
 from bench.report import COLUMNS, document, markdown, row
 from bench.result import Result
@@ -25,10 +25,11 @@ class _Effort:
     boots: int
     demos: int
     suspends: int
+    idles: int
 
 
-_FULL = _Effort(turns=20, calls=200, boots=7, demos=5, suspends=10)
-_QUICK = _Effort(turns=2, calls=50, boots=1, demos=1, suspends=1)
+_FULL = _Effort(turns=20, calls=200, boots=7, demos=5, suspends=10, idles=5)
+_QUICK = _Effort(turns=2, calls=50, boots=1, demos=1, suspends=1, idles=1)
 
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
@@ -38,7 +39,7 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--json", "json_file", type=_FILE, help="Also write the results to FILE, as JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown, for docs/benchmarks.md.")
 def main(*, quick: bool, json_file: Path | None, as_markdown: bool) -> None:
-    """Measure hil_agent against what it is built on; about two minutes."""
+    """Measure hil_agent against what it is built on; about six minutes."""
     machine = describe()
     results = _measure(_QUICK if quick else _FULL)
     if json_file is not None:
@@ -57,6 +58,7 @@ def _measure(effort: _Effort) -> list[Result]:
         "boot": lambda: boot.measure(effort.boots),
         "the demo": lambda: demo.measure(effort.demos),
         "suspend and resume": lambda: suspend.measure(effort.suspends),
+        "idling": lambda: idle.measure(effort.idles),
     }
     results = []
     for name, part in parts.items():

@@ -96,6 +96,8 @@ class BootOptions(GuestOptions, FaultOptions, DebugOptions, total=False):
     conduit: str | None
     wake: str | None
     """What may end a suspend: ``command,irq``."""
+    idle_states: str | None
+    """What the guest is offered besides WFI: ``standby,power-down``."""
     network: str | None
     qemu_arg: tuple[str, ...] | None
     timeout_s: float | None

@@ -20,6 +20,7 @@ from hil_agent.errors import UsageError
 from hil_agent.guest.address import AddressRange
 from hil_agent.guest.layout import Blob
 from hil_agent.psci import DEFAULT_PROFILE, Conduit, profiles
+from hil_agent.psci.idle import IdleState
 from hil_agent.psci.state import ContextOrder
 from hil_agent.suggest import suggest
 
@@ -47,10 +48,19 @@ def _split(value: object) -> object:
     return tuple(value.split(",")) if isinstance(value, str) else value
 
 
+def _split_or_none(value: object) -> object:
+    return () if value == "none" else _split(value)
+
+
 def _known_profile(name: str) -> str:
     if name not in profiles():
         raise ValueError(f"there is no such profile; {suggest(name, profiles())}")
     return name
+
+
+def _in_order(states: tuple[IdleState, ...]) -> tuple[IdleState, ...]:
+    """Each once, from shallow to deep, which is how Linux wants them."""
+    return tuple(state for state in IdleState if state in states)
 
 
 class Board(BaseModel):
@@ -93,6 +103,15 @@ class Board(BaseModel):
         default=Conduit.HVC,
         strict=False,
         description="The instruction that the device tree tells the guest to call with.",
+    )
+    idle_states: Annotated[
+        tuple[Annotated[IdleState, Field(strict=False)], ...],
+        BeforeValidator(_split_or_none),
+        AfterValidator(_in_order),
+        Field(strict=False),
+    ] = Field(
+        default=(),
+        description="Idle states that the device tree offers the guest: standby, power-down; or none.",
     )
     wake: Annotated[
         tuple[Annotated[WakeSource, Field(strict=False)], ...],

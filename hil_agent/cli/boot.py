@@ -47,6 +47,11 @@ _OPTIONS = (
         metavar="SOURCES",
         help="What may end a suspend besides `resume`: irq, timer; command for nothing else.",
     ),
+    click.Option(
+        ["--idle-states"],
+        metavar="STATES",
+        help="Idle states that the guest is offered: standby, power-down, or both; default: none.",
+    ),
     click.Option(["--network"], help="none, or user: QEMU's user-mode network."),
     click.Option(
         ["--kernel"], type=_FILE, help="arm64 Image (plain or gzip), ELF or flat binary instead of a guest."

@@ -61,18 +61,32 @@
         field   area_wake_intid, 8      /* what ended the last wait in `park` */
         field   area_distributor, 8     /* physical address of the GIC's distributor */
         field   area_cpu_frame, 8       /* of this vCPU's redistributor (GICv3) or of the CPU interface (GICv2) */
+        field   area_gic_version, 8     /* 2 or 3 */
+        field   area_frequency, 8       /* of the system counter, in Hz */
         field   area_gic, 48            /* the guest's GIC state while we wait */
         field   area_gic_saved, 16      /* whether it is there */
         field   area_stack, 160
         field   area_stack_top, 0
+        field   area_caller, 160        /* x0 to x17, x30 of a guest that waits in a call of its own */
+        field   area_waiting, 8         /* whether they are there: after_*, or 0 */
+        field   area_repeat, 8          /* kind of the calls that may be answered here; 0: none */
+        field   area_answers, 400       /* to what, and how: an `answer` each, up to the first that is empty */
+        field   area_entry_data, 128    /* operands and instructions of the program that is run before */
+        field   area_entry_program, 160 /*   a power-down state ends at its entry point */
         field   area_data, 320          /* operands of a program */
         field   area_program, 384       /* instructions of a program, ending in `ret` */
         .balign 4
         .global area_size
-        .set    area_size, 1024
+        .set    area_size, 2048
         .if     area_end > area_size
         .error  "the area has outgrown its size"
         .endif
+
+/* What a call is answered after. */
+        .global after_nothing, after_standby, after_power_down
+        .set    after_nothing, 1
+        .set    after_standby, 2
+        .set    after_power_down, 3
 
         .section .text
 /* -------------------------------------------------------------- entry */
@@ -87,6 +101,9 @@ entry:
         msr     spsel, #1
         msr     tpidr_el2, x0
         add     sp, x0, #area_stack_top
+        stp     xzr, xzr, [x0, #area_waiting]   /* and area_repeat */
+        mrs     x1, cntfrq_el0
+        str     x1, [x0, #area_frequency]
         adr     x0, vectors
         msr     vbar_el2, x0
         ldr     x0, =0x30c50830         /* SCTLR_EL2: RES1 bits; MMU, caches, alignment checks off */
@@ -249,25 +266,31 @@ scrub:
         .global run_program
 run_program:
         add     x1, x0, #area_program
-        add     x2, x0, #area_size
-1:      dc      cvau, x1
-        add     x1, x1, #16             /* no cache line is shorter */
-        cmp     x1, x2
+        add     x4, x0, #area_size
+        add     x2, x0, #area_data
+        bl      run
+done:
+        trap_as kind_done
+
+/* A program from x1 to x4, with its operands at x2. */
+run:
+        mov     x3, x1
+1:      dc      cvau, x3
+        add     x3, x3, #16             /* no cache line is shorter */
+        cmp     x3, x4
         b.lo    1b
         dsb     ish
-        add     x1, x0, #area_program
-2:      ic      ivau, x1
-        add     x1, x1, #16
-        cmp     x1, x2
+        mov     x3, x1
+2:      ic      ivau, x3
+        add     x3, x3, #16
+        cmp     x3, x4
         b.lo    2b
         dsb     ish
         isb
-        add     x1, x0, #area_program
-        add     x2, x0, #area_data
+        mov     x4, x30
         blr     x1
         isb
-done:
-        trap_as kind_done
+        ret     x4
 
 /* A call to the firmware below us (EL3, or what plays it): x0..x3 as SMCCC has them. */
         .global firmware_call
@@ -329,24 +352,11 @@ wait_for_interrupt_gicv\version:
         bl      until_interrupt_gicv\version
         b       done
 standby_gicv\version:
-        stp     x0, x1, [sp, #-16]!
-        stp     x2, x3, [sp, #-16]!
-        stp     x4, x5, [sp, #-16]!
-        stp     x6, x7, [sp, #-16]!
-        stp     x8, x9, [sp, #-16]!
-        stp     x10, x11, [sp, #-16]!
-        stp     x12, x13, [sp, #-16]!
-        stp     x14, x30, [sp, #-16]!
+        save_caller
+        mov     x0, #after_standby
+        str     x0, [sp, #(area_waiting - area_stack_top)]
         bl      until_interrupt_gicv\version
-        ldp     x14, x30, [sp], #16
-        ldp     x12, x13, [sp], #16
-        ldp     x10, x11, [sp], #16
-        ldp     x8, x9, [sp], #16
-        ldp     x6, x7, [sp], #16
-        ldp     x4, x5, [sp], #16
-        ldp     x2, x3, [sp], #16
-        ldp     x0, x1, [sp], #16
-        eret
+        b       return_to_caller
 until_interrupt_gicv\version:
         mov     x14, x30
         mrs     x0, tpidr_el2
@@ -512,6 +522,8 @@ close_gicv2:
         str     wzr, [x0, #area_gic_saved]
 92:     ret
 
+        .include "idle.S"
+
         park    2
         park    3
         standby 2
@@ -554,21 +566,17 @@ vectors:
         mrs     x0, esr_el2
         lsr     x1, x0, #26
         cmp     x1, #EC_HVC64
-        b.ne    1f
-        tst     x0, #0xffff
-        b.ne    call_with_immediate
-        ldp     x0, x1, [sp], #16
-        trap_as kind_hvc
-1:      cmp     x1, #EC_SMC64
+        mov     x1, #kind_hvc
+        b.eq    call
+        lsr     x1, x0, #26
+        cmp     x1, #EC_SMC64
         mov     x1, #0x400
         b.ne    unexpected
         mrs     x1, elr_el2             /* a trapped SMC has not been passed yet */
         add     x1, x1, #4
         msr     elr_el2, x1
-        tst     x0, #0xffff
-        b.ne    call_with_immediate
-        ldp     x0, x1, [sp], #16
-        trap_as kind_smc
+        mov     x1, #kind_smc
+        b       call
 
         from_guest 0x480
         from_guest 0x500
@@ -577,6 +585,19 @@ vectors:
         from_guest 0x680
         from_guest 0x700
         from_guest 0x780
+
+call:                                   /* x0 = ESR_EL2, x1 = kind */
+        tst     x0, #0xffff
+        b.ne    call_with_immediate
+        ldr     x0, [sp, #(16 + area_repeat - area_stack_top)]
+        cmp     x0, x1
+        b.eq    repeat
+        cmp     x1, #kind_smc
+        ldp     x0, x1, [sp], #16
+trap_call:                              /* by `smc` if equal */
+        b.eq    1f
+        trap_as kind_hvc
+1:      trap_as kind_smc
 
 call_with_immediate:
         mrs     x1, tpidr_el2

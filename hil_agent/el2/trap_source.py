@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -114,10 +115,16 @@ class El2TrapSource(MonitoredTrapSource):
         Args:
             cpu: the vCPU.
             in_monitor: it is at the monitor's trap, with the guest's general registers in place.
+
+        One that waits for an interrupt is told with the registers of its call.
         """
         every = self._client.read_all_registers(self._threads[cpu], without=self._not_the_guests)
         registers = {name: value for name, value in every.items() if name not in self.leaving}
-        if in_monitor:
+        in_our_code = every["cpsr"] >> EL_SHIFT & EL_MASK == self.exception_level
+        waits = in_our_code and not in_monitor and self._waits(cpu)
+        if waits:
+            registers |= self._caller(cpu)
+        if in_monitor or waits:
             own = {"pc": "ELR_EL2", "cpsr": "SPSR_EL2", "sp": "SP_EL1"}
             registers |= {name: every[source] for name, source in own.items() if source in every}
         return registers
@@ -142,6 +149,8 @@ class El2TrapSource(MonitoredTrapSource):
         seen["sp"] = sp_el1 if spsr & _SP_SELECT else sp_el0
         if trap is not None and not asking and registers["pc"] != self._labels["return_to_guest"]:
             seen |= {name: trap.registers[name] for name in _GENERAL}
+        elif self._waits(cpu):
+            seen |= self._caller(cpu)
         return seen
 
     def set_system_register(self, cpu: int, name: str, value: int) -> None:
@@ -180,3 +189,25 @@ class El2TrapSource(MonitoredTrapSource):
         )
         self.restore(trap)
         self._client.write_registers({"pc": self._labels["return_to_guest"]}, self._threads[trap.cpu])
+
+    # ------------------------------------------------------------------------- within
+
+    def _prepare_area(self, cpu: int) -> None:
+        super()._prepare_area(cpu)
+        at = self._area(cpu) + self._offsets["area_gic_version"]
+        self._client.write_memory(at, self._gic.version.to_bytes(8, "little"))
+
+    def _waits(self, cpu: int) -> bool:
+        """Whether the guest waits in a call whose answer is decided, with its registers in the area."""
+        return any(self._read_words(cpu, "area_waiting", 1))
+
+    def _caller(self, cpu: int) -> dict[str, int]:
+        """The general registers of a guest that waits: those that the monitor uses meanwhile."""
+        names = (*_GENERAL[:18], "x30")
+        return dict(zip(names, self._read_words(cpu, "area_caller", len(names)), strict=True))
+
+    def _read_words(self, cpu: int, field: str, count: int) -> tuple[int, ...]:
+        """64-bit words of a vCPU's area, whatever address space the current thread is in."""
+        at = self._area(cpu) + self._offsets[field]
+        physical = self._client.features.physical_memory
+        return struct.unpack(f"<{count}Q", self._client.read_memory(at, 8 * count, physical=physical))

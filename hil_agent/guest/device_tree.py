@@ -1,7 +1,8 @@
 """The guest's device tree: what machine it describes, and what our vPSCI must change in it. Pure.
 
 Bindings are under Documentation/devicetree/bindings in Linux: arm/psci.yaml, arm/cpus.yaml,
-interrupt-controller/arm,gic.yaml and arm,gic-v3.yaml; reserved-memory in the Devicetree Specification.
+cpu/idle-states.yaml, interrupt-controller/arm,gic.yaml and arm,gic-v3.yaml; reserved-memory in the
+Devicetree Specification.
 """
 
 from __future__ import annotations
@@ -17,9 +18,16 @@ from hil_agent.guest import flat_tree
 from hil_agent.guest.address import AddressRange
 from hil_agent.guest.flat_tree import FlatTreeError, Node, Tree
 from hil_agent.psci.call import Conduit
+from hil_agent.psci.idle import IdleState
 
 _PSCI: Mapping[str, tuple[str, ...] | int] = {"compatible": ("arm,psci-1.0", "arm,psci-0.2")}
 _RANDOM = ("kaslr-seed", "rng-seed")
+_NO_IDLE_STATES: Mapping[IdleState, int] = {}
+_IDLE_TIMES_US: Mapping[IdleState, tuple[int, int, int]] = {
+    IdleState.STANDBY: (20, 40, 200),
+    IdleState.POWER_DOWN: (1000, 2000, 20_000),
+}
+"""Of a state: latency of its entry and of its exit, and the shortest stay that pays."""
 _GICV3_FRAMES = 0x20000
 """Bytes of one GICv3 redistributor: RD_base and SGI_base, 64 KiB each."""
 
@@ -130,6 +138,7 @@ def patch(
     hidden: AddressRange | None = None,
     bootargs: str | None = None,
     initramfs: AddressRange | None = None,
+    idle_states: Mapping[IdleState, int] = _NO_IDLE_STATES,
     random_seeds: bool = True,
     path: Path | str = "device tree",
 ) -> bytes:
@@ -143,6 +152,8 @@ def patch(
         hidden: Addresses of devices that it must leave alone.
         bootargs: Kernel command line; None leaves the one that is there.
         initramfs: Where it was placed; None if there is none.
+        idle_states: The states that every CPU has besides WFI, each with the power state (32 bits) that
+            CPU_SUSPEND is to be called with; without any, those of the tree stay.
         random_seeds: False takes away the seeds of KASLR and of the random number generator, so that
             each boot is the same.
         path: Where the tree came from, to be named in errors.
@@ -158,6 +169,8 @@ def patch(
     _patch_chosen(tree.root.ensure_child("chosen").properties, bootargs, initramfs, random_seeds)
     if hidden is not None:
         _disable(tree.root, hidden)
+    if idle_states:
+        _patch_idle_states(tree, idle_states)
     try:
         _reserve(tree.root, monitor)
     except OverflowError as error:
@@ -247,11 +260,31 @@ def _psci_node(root: Node) -> Node | None:
 def _patch_psci(root: Node, conduit: Conduit, properties: Mapping[str, tuple[str, ...] | int]) -> None:
     psci = _psci_node(root) or root.ensure_child("psci")
     psci.properties = {
-        name: struct.pack(">I", value) if isinstance(value, int) else _strings(*value)
+        name: _cells(value) if isinstance(value, int) else _strings(*value)
         for name, value in {**properties, "method": (conduit.value,)}.items()
     }
     for cpu in _cpu_nodes(root):
         cpu.properties["enable-method"] = _strings("psci")
+
+
+def _patch_idle_states(tree: Tree, states: Mapping[IdleState, int]) -> None:
+    """The timers of EL1 go on in all of them, so none has ``local-timer-stop``."""
+    cpus = tree.root.ensure_child("cpus")
+    node = cpus.ensure_child("idle-states")
+    node.properties, node.children = {"entry-method": _strings("psci")}, []
+    first = tree.free_phandle()
+    for phandle, (state, power_state) in enumerate(states.items(), first):
+        entry_us, exit_us, residency_us = _IDLE_TIMES_US[state]
+        node.ensure_child(f"cpu-{state}").properties |= {
+            "compatible": _strings("arm,idle-state"),
+            "arm,psci-suspend-param": _cells(power_state),
+            "entry-latency-us": _cells(entry_us),
+            "exit-latency-us": _cells(exit_us),
+            "min-residency-us": _cells(residency_us),
+            "phandle": _cells(phandle),
+        }
+    for cpu in _cpu_nodes(tree.root):
+        cpu.properties["cpu-idle-states"] = _cells(*range(first, first + len(states)))
 
 
 def _patch_chosen(
@@ -277,8 +310,8 @@ def _reserve(root: Node, memory: AddressRange) -> None:
     reserved = root.ensure_child("reserved-memory")
     address_cells, size_cells = _widths(root)
     reserved.properties |= {
-        "#address-cells": struct.pack(">I", address_cells),
-        "#size-cells": struct.pack(">I", size_cells),
+        "#address-cells": _cells(address_cells),
+        "#size-cells": _cells(size_cells),
         "ranges": b"",
     }
     node = reserved.ensure_child(f"hil-agent-monitor@{memory.start:x}")
@@ -286,6 +319,10 @@ def _reserve(root: Node, memory: AddressRange) -> None:
         "reg": memory.start.to_bytes(4 * address_cells, "big") + memory.size.to_bytes(4 * size_cells, "big"),
         "no-map": b"",
     }
+
+
+def _cells(*values: int) -> bytes:
+    return struct.pack(f">{len(values)}I", *values)
 
 
 def _strings(*values: str) -> bytes:

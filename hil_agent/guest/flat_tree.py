@@ -52,6 +52,12 @@ class Node:
             self.children.append(node)
         return node
 
+    def walk(self) -> Iterator[Node]:
+        """This node and all below it."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
     def strings(self, name: str) -> tuple[str, ...]:
         """A property as a list of strings; empty if it is absent."""
         value = self.properties.get(name, b"").removesuffix(b"\0")
@@ -70,6 +76,11 @@ class Tree:
     root: Node
     reservations: list[AddressRange] = field(default_factory=list)
     boot_cpu: int = 0
+
+    def free_phandle(self) -> int:
+        """A number by which no node is referred to yet, nor by any above it."""
+        used = (phandle for node in self.root.walk() for phandle in node.cells("phandle"))
+        return max(used, default=0) + 1
 
 
 class _Header(NamedTuple):

@@ -12,7 +12,7 @@ thread in here; time and random numbers are asked of functions that are passed i
     entry         the state in which a vCPU starts     poison      what PSCI leaves undefined in it
     context       what SYSTEM_SUSPEND leaves behind
     state         power of every vCPU and the context, with guarded transitions
-    residency     the time spent in low-power states
+    residency     the time spent in low-power states   idle        those that a guest is offered
     profile       whose vPSCI is imitated, as data: checks and an action for each function
     checks        reasons to refuse a request
     actions       what is done for one                 queries     what is answered to one

@@ -296,6 +296,10 @@ class FaultInjector:
         self._rules.clear()
         self._matched.clear()
 
+    def concerns(self, function: Function) -> bool:
+        """Whether a rule is about calls of ``function``, be it by one vCPU only."""
+        return any(rule.matches(function, rule.cpu or 0) for rule in self._rules)
+
     def call(self, call: Call) -> Outcome:
         """The answer to ``call``; `Outcome.fault` names the fault in it, if there is one.
 

@@ -92,7 +92,7 @@ def node_hw_state(request: Request) -> Outcome:
     system = request.system
     state = HardwareState.OFF
     for cpu in affinity_instance(request):
-        if system.power(cpu) is PowerState.ON:
+        if system.power(cpu) is PowerState.ON and not system.residency.is_down(cpu):
             if not system.residency.is_asleep(cpu):
                 return request.profile.answer(HardwareState.ON)
             state = HardwareState.STANDBY

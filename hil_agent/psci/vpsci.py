@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from secrets import token_bytes
 from typing import NamedTuple
 
@@ -11,7 +11,9 @@ from hil_agent.psci.call import Call, Conduit
 from hil_agent.psci.effects import InjectUndefined, Outcome, Return
 from hil_agent.psci.entry import EntryState
 from hil_agent.psci.functions import FORMS, MASK32, MASK64, Form, Function, ReturnCode, Width
+from hil_agent.psci.idle import AnswerKind, RepeatableAnswer, Repeated, repeatable
 from hil_agent.psci.profile import Implementation, Profile, Reaction, Request
+from hil_agent.psci.residency import Stays
 from hil_agent.psci.state import ContextOrder, PowerState, SystemState, monotonic_us
 from hil_agent.psci.version import V0_1
 
@@ -72,6 +74,12 @@ class VirtualPsci(SystemState):
         self._on_immediate = _REACTIONS[profile.on_immediate]
         self._on_other_conduit = _REACTIONS[profile.on_other_conduit]
         self._counts: dict[Function | None, list[int]] = {}
+        self._repeated = 0
+
+    @property
+    def repeated(self) -> int:
+        """How many of the calls that are counted were answered without it, as far as it was told."""
+        return self._repeated
 
     @property
     def counts(self) -> Mapping[Function | None, Sequence[int]]:
@@ -108,6 +116,25 @@ class VirtualPsci(SystemState):
         """What ``call`` is a call of, be it by an ID of PSCI 0.1; None if it has no name here."""
         route = self._route(call)
         return route.form.function if route else call.function
+
+    def repeatable(self, call: Call, outcome: Outcome) -> RepeatableAnswer | None:
+        """The answer to ``call``, whose outcome it was, if it may be repeated; None if it may not."""
+        if call.conduit is not self.conduit:
+            return None
+        return repeatable(self.function(call), call, outcome, self.profile.power_state_format)
+
+    def note_repeated(self, answers: Iterable[Repeated]) -> None:
+        """Note what was answered without it since the last time: the books are as if it had been asked."""
+        asleep = {}
+        for each in answers:
+            cpu, answer = each.cpu, each.answer
+            self._count(answer.function, cpu, each.count)
+            self._repeated += each.count
+            if answer.is_counted:
+                self.residency.add(cpu, answer.power_state, Stays(each.count, each.time_us))
+                if each.waits:
+                    asleep[cpu] = answer.kind is AnswerKind.AFTER_POWER_DOWN
+        self.residency.see_asleep(asleep)
 
     def resume(self) -> EntryState | None:
         """How the suspended guest is to go on; changes nothing, which `resumed` does.
@@ -153,11 +180,14 @@ class VirtualPsci(SystemState):
             raise InternalError(f"vCPU {cpu} called {call.name} while {held}")
         route = self._route(call)
         function = route.form.function if route else call.function
+        self._count(function, cpu, 1)
+        return route
+
+    def _count(self, function: Function | None, cpu: int, calls: int) -> None:
         counts = self._counts.get(function)
         if counts is None:
             counts = self._counts[function] = [0] * len(self.mpidrs)
-        counts[cpu] += 1
-        return route
+        counts[cpu] += calls
 
     def _route(self, call: Call) -> _Route | None:
         x0 = call.registers[0]

@@ -52,6 +52,8 @@ class Status(_Document):
     suspends: int = 0
     resumes: int = 0
     calls: int = 0
+    untraced: int = 0
+    """Those of the calls that the EL2 monitor answered: in no trace, but in the counters."""
     counters: dict[str, tuple[int, ...]] = {}
     """Calls by function, one count for each vCPU; those without a name are ``unknown``."""
     uptime_s: float = 0.0

@@ -13,6 +13,7 @@ from typing import Self
 from hil_agent.board.schema import WakeSource
 from hil_agent.console import Cancellation, Cancelled, ConsoleHub
 from hil_agent.el2 import El2TrapSource
+from hil_agent.el2.idle import RepeatedAnswers
 from hil_agent.errors import FileError, HostError, LinkError, UsageError
 from hil_agent.guest import flat_tree
 from hil_agent.guest.device_tree import MachineDescription, describe, patch
@@ -34,7 +35,7 @@ from hil_agent.stub.monitor import Bench, MonitorCommands
 from hil_agent.stub.server import GdbServer
 from hil_agent.stub.target import Target
 from hil_agent.stub.view import View
-from hil_agent.target.events import Crashed, Entered, Event, Ready, SwitchedOff, WasReset
+from hil_agent.target.events import Crashed, Entered, Event, Ready, Stopped, SwitchedOff, WasReset
 from hil_agent.target.executor import Executor
 from hil_agent.target.loop import TargetLoop
 from hil_agent.target.run_control import RunControl
@@ -126,6 +127,18 @@ class LiveSession:
             context_order=board.context_order,
         )
         faults = FaultInjector(vpsci, plan.faults.rules, plan.faults.seed)
+        repeated = None
+        if board.idle_states:
+            repeated = RepeatedAnswers(
+                vpsci,
+                faults.call,
+                lambda function: self._executor.may_repeat(function) and not faults.concerns(function),
+                client,
+                labels=monitor.labels,
+                areas=layout.monitor.start,
+            )
+
+        self._repeated = repeated
 
         def load() -> EntryState:
             client.write_memory(layout.device_tree.start, tree)
@@ -143,10 +156,11 @@ class LiveSession:
             client,
             source,
             vpsci,
-            answer=faults.call,
+            answer=repeated.call if repeated else faults.call,
             machine=machine,
             boot=load,
             listeners=(self._cell.apply, journal.apply, self._react, self._tell_debuggers),
+            before_reset=repeated.forget if repeated else lambda: None,
         )
         run_control = RunControl(client, self._executor, source)
         run_control.halts = plan.halt
@@ -166,6 +180,7 @@ class LiveSession:
             journal=journal,
             loop=self._loop,
             executor=self._executor,
+            repeated=repeated,
             shell=self._shell,
             machine=machine,
             debuggers=self._debuggers,
@@ -185,6 +200,8 @@ class LiveSession:
                 self._executor.tell(Ready())
             case WasReset():
                 self._watch.start()
+            case Stopped() if self._repeated is not None:
+                self._repeated.forget()  # a debugger may want to see every call from here on
             case SwitchedOff() | Crashed():
                 self._shell.abort()
 
@@ -276,6 +293,9 @@ def _device_tree(
         hidden=plan.board.rom,
         bootargs=plan.guest.command_line,
         initramfs=layout.initramfs,
+        idle_states={
+            state: state.power_state(profile.power_state_format) for state in plan.board.idle_states
+        },
         path=path,
     )
     if len(patched) > layout.device_tree.size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,8 @@ from typing import TypeVar
 
 from hil_agent.board.machine import Machine
 from hil_agent.console import Cancellation, Cancelled
-from hil_agent.errors import FileError, GuestError, StateError, UsageError
+from hil_agent.el2.idle import RepeatedAnswers
+from hil_agent.errors import FileError, GuestError, HilAgentError, StateError, UsageError
 from hil_agent.psci import Function, ReturnCode, VirtualPsci
 from hil_agent.session.control import Method
 from hil_agent.session.folder import SessionFolder
@@ -20,10 +22,12 @@ from hil_agent.session.guest_shell import Background, GuestShell
 from hil_agent.session.journal import Journal, News
 from hil_agent.session.plan import BootPlan
 from hil_agent.session.protocol import Json
-from hil_agent.session.state import State, StateCell
+from hil_agent.session.state import FINAL, State, StateCell
 from hil_agent.stub.server import GdbServer
 from hil_agent.target.executor import Executor
 from hil_agent.target.loop import TargetLoop
+
+_log = logging.getLogger(__name__)
 
 _TARGET_TIMEOUT_S = 30.0
 _SHOWN = 500
@@ -43,6 +47,7 @@ class Service:
         journal: Journal,
         loop: TargetLoop,
         executor: Executor,
+        repeated: RepeatedAnswers | None,
         shell: GuestShell,
         machine: Machine,
         debuggers: GdbServer,
@@ -53,6 +58,7 @@ class Service:
         self._journal = journal
         self._loop = loop
         self._executor = executor
+        self._repeated = repeated
         self._shell = shell
         self._machine = machine
         self._debuggers = debuggers
@@ -88,6 +94,7 @@ class Service:
 
     def status(self) -> Json:
         """Everything about the session."""
+        self._count_repeated()
         vpsci: VirtualPsci = self._executor.vpsci
         return {
             "name": self._folder.name,
@@ -104,7 +111,8 @@ class Service:
             "context": self._context(),
             "suspends": self._cell.suspends,
             "resumes": self._cell.resumes,
-            "calls": self._cell.calls,
+            "calls": self._cell.calls + vpsci.repeated,
+            "untraced": vpsci.repeated,
             "counters": {
                 function.name if function else "unknown": list(counts)
                 for function, counts in tuple(vpsci.counts.items())
@@ -295,6 +303,16 @@ class Service:
     def _gdb_address(self) -> Json:
         address = self._debuggers.address
         return None if address is None else "{}:{}".format(*address)
+
+    def _count_repeated(self) -> None:
+        """Has the vPSCI told what the target has answered by itself, for which it stops for a moment."""
+        repeated = self._repeated
+        if repeated is None or self._cell.state in FINAL:
+            return
+        try:
+            self._with_target_stopped(repeated.report)
+        except HilAgentError as error:  # the status itself tells what has become of the target
+            _log.info("what was answered at EL2 is not known: %s", error.message)
 
     def _context(self) -> Json:
         context, held = self._executor.vpsci.context, self._cell.suspended_for

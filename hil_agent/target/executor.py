@@ -109,6 +109,7 @@ class Executor:
         machine: what is reset.
         boot: loads what a boot needs into memory, and tells how vCPU 0 starts.
         listeners: who is told what happened.
+        before_reset: is called when the machine stands, for the last time before it is reset.
 
     Attributes:
         vpsci: as given.
@@ -131,6 +132,7 @@ class Executor:
         machine: Machine,
         boot: Callable[[], EntryState],
         listeners: tuple[Listener, ...],
+        before_reset: Callable[[], None] = lambda: None,
     ) -> None:
         self.vpsci = vpsci
         self.ended = self.held = False
@@ -144,6 +146,7 @@ class Executor:
         self._ask = answer
         self._machine = machine
         self._boot = boot
+        self._before_reset = before_reset
         self._listeners = listeners
         self._entries: dict[int, Callable[[], EntryState]] = {}
         self._kept: dict[int, Mapping[str, int]] = {}
@@ -215,6 +218,10 @@ class Executor:
         visit = self._visits.get(cpu)
         return visit.trap if visit else None
 
+    def may_repeat(self, function: Function) -> bool:
+        """Whether no debugger wants to see the next call of a function."""
+        return function not in self.catching and self.followed is None
+
     def tell(self, event: Event) -> None:
         """Tells every listener, in the thread that owns the target."""
         for listener in self._listeners:
@@ -265,6 +272,7 @@ class Executor:
 
     def reset(self, cause: str = "command") -> None:
         """Resets the machine: everything as after power-on, but RAM that nothing is loaded to."""
+        self._before_reset()
         self._machine.reset()
         self.vpsci.reset()
         self._power_up()

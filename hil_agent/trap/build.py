@@ -37,7 +37,7 @@ def assemble(source: Path, output: Path, *, address: int = 0) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".assemble-") as folder:
         object_file, elf = Path(folder, "linked.o"), Path(folder, "linked.elf")
-        _run([ASSEMBLER, "--fatal-warnings", "-o", str(object_file), str(source)])
+        _run([ASSEMBLER, "--fatal-warnings", "-I", str(source.parent), "-o", str(object_file), str(source)])
         layout = [f"-Ttext={address:#x}", "-e", "entry", "--no-warn-rwx-segments"]
         _run([LINKER, *layout, "-o", str(elf), str(object_file)])
         elf.replace(output)

@@ -64,7 +64,8 @@ class Monitor:
 
 
 def _assembled(source: Path) -> Path:
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    parts = sorted(source.parent.glob("*.S"))
+    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:16]
     elf = cache_folder() / "monitor" / f"{digest}.elf"
     if not elf.exists():
         try:

@@ -6,6 +6,7 @@ from hil_agent.board.qemu_schema import Network, QemuBoard
 from hil_agent.board.schema import Board, TrapSource, WakeSource
 from hil_agent.errors import UsageError
 from hil_agent.psci import Conduit
+from hil_agent.psci.idle import IdleState
 
 BOARD = QemuBoard(name="lab", kind="qemu", description="for tests")
 
@@ -34,6 +35,16 @@ def test_wake_sources_are_a_list_or_its_words_with_commas(wake: object) -> None:
     assert BOARD.with_overrides(wake=wake).wake == (WakeSource.COMMAND, WakeSource.TIMER)
 
 
+@pytest.mark.parametrize("states", ["power-down,standby", ["standby", "power-down", "standby"]])
+def test_idle_states_are_sorted_from_shallow_to_deep(states: object) -> None:
+    assert BOARD.with_overrides(idle_states=states).idle_states == tuple(IdleState)
+
+
+def test_idle_states_of_a_board_can_be_taken_away() -> None:
+    board = BOARD.with_overrides(idle_states="standby")
+    assert board.with_overrides(idle_states="none").idle_states == ()
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -48,6 +59,7 @@ def test_wake_sources_are_a_list_or_its_words_with_commas(wake: object) -> None:
         ("profile", "xan", "^--profile: .*did you mean xen"),
         ("wake", "", "^--wake: "),
         ("wake", (), "^--wake: "),
+        ("idle_states", "hibernate", "^--idle-states: .*'standby' or 'power-down'"),
         ("gic_version", 4, "^--gic-version: "),
         ("timeout_s", float("nan"), "^--timeout: "),
         ("power", "x", "^--power: boards of kind qemu do not have it"),

@@ -70,7 +70,7 @@ def test_routines_are_whole_instructions_of_the_image(monitor: Monitor, routine:
 
 
 def test_the_image_is_small(monitor: Monitor) -> None:
-    assert len(monitor.image) <= 8192
+    assert len(monitor.image) <= 3 * 4096
 
 
 def test_areas_lie_end_to_end(monitor: Monitor) -> None:

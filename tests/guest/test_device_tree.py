@@ -12,6 +12,7 @@ from hil_agent.guest.address import AddressRange
 from hil_agent.guest.device_tree import Gic, GicVersion, describe, patch
 from hil_agent.guest.flat_tree import Node, Tree
 from hil_agent.psci.call import Conduit
+from hil_agent.psci.idle import IdleState
 
 MachineTree = Callable[[int, int], bytes]
 
@@ -188,3 +189,66 @@ def test_odd_properties_are_refused_or_read(values: list[bytes], address_cells: 
         describe(tree(gic, memory, cpus(odd), address_cells=address_cells, size_cells=size_cells))
     with suppress(FileError):
         patched(tree(memory, cpus(odd), address_cells=address_cells, size_cells=size_cells))
+
+
+# -------------------------------------------------------------------------------- idle states
+
+
+STATES = {IdleState.STANDBY: 0x1, IdleState.POWER_DOWN: 0x10003}
+
+
+def idle_states(root: Node) -> Node:
+    node = root.child("cpus")
+    assert node is not None
+    states = node.child("idle-states")
+    assert states is not None
+    return states
+
+
+def test_a_guest_is_offered_no_idle_states_unless_it_shall_be(machine_tree: MachineTree) -> None:
+    root = patched(machine_tree(3, 2))
+    assert [
+        node.name for node in root.walk() if "idle" in node.name or "cpu-idle-states" in node.properties
+    ] == []
+
+
+def test_idle_states_are_entered_by_cpu_suspend(machine_tree: MachineTree) -> None:
+    states = idle_states(patched(machine_tree(3, 2), idle_states=STATES))
+    assert states.strings("entry-method") == ("psci",)
+    assert [(node.name, node.cells("arm,psci-suspend-param")) for node in states.children] == [
+        ("cpu-standby", (0x1,)),
+        ("cpu-power-down", (0x10003,)),
+    ]
+
+
+def test_every_cpu_has_the_idle_states_in_their_order(machine_tree: MachineTree) -> None:
+    root = patched(machine_tree(3, 2), idle_states=STATES)
+    phandles = tuple(node.cells("phandle")[0] for node in idle_states(root).children)
+    node = root.child("cpus")
+    assert node is not None
+    assert [each.cells("cpu-idle-states") for each in node.children if "reg" in each.properties] == [
+        phandles
+    ] * 2
+
+
+def test_phandles_of_idle_states_are_nobody_elses(machine_tree: MachineTree) -> None:
+    root = patched(machine_tree(3, 2), idle_states=STATES)
+    phandles = [phandle for node in root.walk() for phandle in node.cells("phandle")]
+    assert len(phandles) == len(set(phandles))
+
+
+@pytest.mark.parametrize("latency", ["entry-latency-us", "exit-latency-us", "min-residency-us"])
+def test_a_deeper_idle_state_costs_more(machine_tree: MachineTree, latency: str) -> None:
+    standby, power_down = idle_states(patched(machine_tree(3, 1), idle_states=STATES)).children
+    assert 0 < standby.cells(latency)[0] < power_down.cells(latency)[0]
+
+
+def test_timers_go_on_in_every_idle_state(machine_tree: MachineTree) -> None:
+    root = patched(machine_tree(3, 1), idle_states=STATES)
+    assert [node.name for node in root.walk() if "local-timer-stop" in node.properties] == []
+
+
+def test_idle_states_of_a_tree_give_way(machine_tree: MachineTree) -> None:
+    once = patch(machine_tree(3, 1), conduit=Conduit.HVC, monitor=MONITOR, idle_states=STATES)
+    states = idle_states(patched(once, idle_states={IdleState.STANDBY: 0x7}))
+    assert [node.cells("arm,psci-suspend-param") for node in states.children] == [(0x7,)]
