@@ -30,6 +30,7 @@ _SETTINGS: Final = (
     "width 0",
     "height 0",
     "style enabled off",
+    "mem inaccessible-by-default off",  # devices are not in a stub's memory map
     "mi-async on",  # so that a target that runs can be asked to stop
     # The target does not choose files of this host for gdb to load, nor sends it its own.
     "auto-solib-add off",
@@ -227,12 +228,13 @@ class Gdb:
         values = ((int(each["number"]), mi.read_register(each["value"])) for each in answer)
         return {by_number[number]: value for number, value in values if value is not None}
 
-    def read_memory(self, address: int, length: int) -> bytes:
-        """Memory, as the thread that stopped sees it.
+    def read_memory(self, address: int, length: int, *, thread: int | None = None) -> bytes:
+        """Memory, as a thread sees it.
 
         Args:
             address: 64 bits.
             length: bytes.
+            thread: gdb's number of it; the one that stopped, if None.
 
         Raises:
             GdbError: not all of it can be read.
@@ -241,7 +243,8 @@ class Gdb:
         while len(data) < length:
             wanted = min(_MEMORY_CHUNK, length - len(data))
             at = address + len(data)
-            data += (got := mi.read_memory(self._ask("-data-read-memory-bytes", f"{at:#x}", str(wanted))))
+            words = ("-data-read-memory-bytes", *_thread(thread), f"{at:#x}", str(wanted))
+            data += (got := mi.read_memory(self._ask(*words)))
             if len(got) != wanted:
                 raise GdbError(f"memory at {at + len(got):#x} cannot be read")
         return bytes(data)
