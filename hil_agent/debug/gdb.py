@@ -30,7 +30,6 @@ _SETTINGS: Final = (
     "width 0",
     "height 0",
     "style enabled off",
-    "mem inaccessible-by-default off",  # devices are not in a stub's memory map
     "mi-async on",  # so that a target that runs can be asked to stop
     # The target does not choose files of this host for gdb to load, nor sends it its own.
     "auto-solib-add off",
@@ -90,6 +89,8 @@ class Gdb:
         try:
             for setting in _SETTINGS:
                 self._ask(f"-gdb-set {setting}")
+            # In place of a stub's memory map: devices are not in it, and gdb dies of regions of 63 bits.
+            self.console("mem 0 0 rw")
             for command in self._commands:
                 self.console(command)
             self._attach()

@@ -8,13 +8,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+_QUARTER = 1 << 62
+
 MEMORY_MAP = (
-    b'<?xml version="1.0"?>'
-    b'<!DOCTYPE memory-map PUBLIC "+//IDN gnu.org//DTD GDB Memory Map V1.0//EN"'
-    b' "http://sourceware.org/gdb/gdb-memory-map.dtd">'
-    b'<memory-map><memory type="ram" start="0x0" length="0xffffffffffffffff"/></memory-map>'
-)
-"""All of it: a debugger's addresses are virtual, and what is behind them is the guest's affair."""
+    '<?xml version="1.0"?>'
+    '<!DOCTYPE memory-map PUBLIC "+//IDN gnu.org//DTD GDB Memory Map V1.0//EN"'
+    ' "http://sourceware.org/gdb/gdb-memory-map.dtd"><memory-map>'
+    + "".join(
+        f'<memory type="ram" start="{start:#x}" length="{_QUARTER:#x}"/>'
+        for start in range(0, 4 * _QUARTER, _QUARTER)
+    )
+    + "</memory-map>"
+).encode()
+"""All of it: a debugger's addresses are virtual, and what is behind them is the guest's affair.
+
+In quarters, as gdb takes lengths for signed (``read_memory_robust`` in gdb/target.c): in a region of 63 bits
+or more it allocates a negative number of bytes, and dies, when its machine interface reads memory.
+"""
 
 
 def thread_list(threads: Sequence[tuple[str, str]]) -> bytes:

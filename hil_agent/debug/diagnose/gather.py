@@ -31,7 +31,6 @@ from hil_agent.session.client import Session
 from hil_agent.session.documents import Status, TraceRecord
 from hil_agent.session.plan import BootPlan
 from hil_agent.session.protocol import decode
-from hil_agent.session.state import State
 
 _KEPT: Final = 500
 _LONGEST: Final = 1 << 20
@@ -168,7 +167,7 @@ class _Gathering:
 
     def _look(self, gdb: Gdb, status: Status) -> _Seen:
         memory = PhysicalMemory(gdb)
-        vcpus = read_vcpus(gdb, memory, status, self._captured(status), self._gaps)
+        vcpus = read_vcpus(gdb, memory, status, self._gaps)
         interrupts: tuple[Interrupt, ...] = ()
         with self._gaps.noting("the interrupt controller"):
             tree = self._session.folder.device_tree
@@ -178,20 +177,6 @@ class _Gathering:
                 with memory.reading():
                     interrupts = read_interrupts(gic, len(vcpus), memory.word, interrupt_names(dtb))
         return _Seen(vcpus, interrupts)
-
-    def _captured(self, status: Status) -> dict[int, dict[str, int]]:
-        """Registers of the vCPUs that are suspended now, as their guest left them."""
-        parked = {each.cpu for each in status.cpus if each.power == "suspended"}
-        if status.state is not State.SUSPENDED or not parked:
-            return {}
-        with self._gaps.noting("the registers at the suspend"):
-            every = self._session.registers().suspended
-            return {
-                cpu: {name: int(value, 16) for name, value in values.items()}
-                for cpu, values in every.items()
-                if cpu in parked
-            }
-        return {}
 
     def _dump(self, status: Status, plan: BootPlan | None) -> None:
         if status.target_pid is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
@@ -89,16 +89,13 @@ class PhysicalMemory:
         self._gdb.console("maintenance flush dcache")
 
 
-def read_vcpus(
-    gdb: Gdb, memory: PhysicalMemory, status: Status, captured: Mapping[int, dict[str, int]], gaps: Gaps
-) -> tuple[Vcpu, ...]:
+def read_vcpus(gdb: Gdb, memory: PhysicalMemory, status: Status, gaps: Gaps) -> tuple[Vcpu, ...]:
     """Every vCPU: its registers, where it is, and how it has come there.
 
     Args:
         gdb: attached.
         memory: the machine's.
         status: tells the vCPUs' power.
-        captured: registers of those that are suspended, as their guest left them.
         gaps: what cannot be had is noted there.
     """
     powers = {each.cpu: each.power for each in status.cpus}
@@ -106,8 +103,7 @@ def read_vcpus(
     vcpus = []
     for cpu, thread in sorted(threads.items()):
         with gaps.noting(f"the registers of vCPU {cpu}"):
-            registers = gdb.registers(thread) | captured.get(cpu, {})
-            named = {_NAMES.get(name, name): value for name, value in registers.items()}
+            named = {_NAMES.get(name, name): value for name, value in gdb.registers(thread).items()}
             vcpus.append(Vcpu(cpu, powers.get(cpu, ""), named))
     with gaps.noting("stacks and code in physical memory"), memory.reading():
         vcpus = [_with_chain(vcpu, memory) for vcpu in vcpus]
@@ -115,7 +111,7 @@ def read_vcpus(
     result = []
     for vcpu in vcpus:
         frames = tuple(_frame(level, address, symbols) for level, address in enumerate(vcpu.chain))
-        if vcpu.cpu not in captured and vcpu.power != "off":
+        if vcpu.power != "off":
             with gaps.noting(f"gdb's backtrace of vCPU {vcpu.cpu}"):
                 frames = max(gdb.backtrace(threads[vcpu.cpu]), frames, key=len)
         result.append(replace(vcpu, backtrace=frames, symbols=_named(vcpu, frames, symbols)))
