@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hil_agent.debug.diagnose import Diagnosis, diagnose
-from hil_agent.errors import FileError
+from hil_agent.errors import FileError, GuestError
 from hil_agent.session import Session, State
 
 pytestmark = pytest.mark.e2e
@@ -46,22 +46,42 @@ def _end(pid: int | None) -> None:
 # --------------------------------------------------------------------------- what there is
 
 
+def test_a_guest_that_is_well(boot: Boot, tmp_path: Path) -> None:
+    session = boot("qemu-virt", cpus=2)
+    found = _diagnose(session, tmp_path)
+    assert found.evidence.missing == ()
+    assert [vcpu.power for vcpu in found.evidence.vcpus] == ["on", "on"]
+    assert {finding.rule for finding in found.findings} <= {"idle", "interrupts-masked"}
+    assert session.exec("echo on").text == "on"
+    assert session.status().state is State.RUNNING
+
+
 def test_a_guest_that_sleeps(boot: Boot, tmp_path: Path) -> None:
-    session = boot("qemu-virt", wake="command")
+    session = boot("qemu-virt", cpus=2)
     session.suspend()
     found = _diagnose(session, tmp_path)
+    assert found.evidence.missing == ()
     assert found.findings[0].rule == "suspended"
-    assert "only hil-agent resume wakes it" in found.findings[0].what
+    assert "may wake it, if it raises its interrupt: pl031@9010000" in found.findings[0].what
+    assert [vcpu.power for vcpu in found.evidence.vcpus] == ["suspended", "off"]
+    assert session.status().state is State.SUSPENDED
     session.resume()
     assert session.exec("echo on").text == "on"
 
 
+def test_a_guest_that_only_the_command_wakes(boot: Boot, tmp_path: Path) -> None:
+    session = boot("qemu-virt", wake="command")
+    session.suspend()
+    assert "only hil-agent resume wakes it" in _diagnose(session, tmp_path).findings[0].what
+
+
 def test_a_guest_that_panics(boot: Boot, tmp_path: Path) -> None:
     session = boot("qemu-virt")
-    with pytest.raises(Exception, match="crash"):
+    with pytest.raises(GuestError):
         session.exec("echo c > /proc/sysrq-trigger")
     session.wait(State.CRASHED, timeout_s=_SOON_S)
     found = _diagnose(session, tmp_path)
+    assert found.evidence.missing == ()
     assert found.findings[0].rule == "panic"
     assert "Kernel panic - not syncing: sysrq triggered crash" in found.findings[0].what
 
@@ -72,8 +92,30 @@ def test_a_guest_that_hangs_at_its_resume(boot: Boot, tmp_path: Path) -> None:
     session.set_context(entry_point=0x40000000)  # a device tree is no code
     session.resume()
     found = _diagnose(session, tmp_path)
-    assert found.findings[0].rule == "resumed-elsewhere"
-    assert f"resumed at 0x40000000, though it had asked for {context.entry_point}" in found.findings[0].what
+    assert found.evidence.missing == ()
+    elsewhere, loop = found.findings[:2]
+    assert (elsewhere.rule, loop.rule) == ("resumed-elsewhere", "exception-loop")
+    assert f"resumed at 0x40000000, though it had asked for {context.entry_point}" in elsewhere.what
+    assert "cannot be executed, as the MMU is off" in loop.what
+    assert "vCPU 0: on, EL1, MMU off, interrupts masked" in _summary(found)
+
+
+def test_a_suspend_that_is_refused(boot: Boot, tmp_path: Path) -> None:
+    session = boot("qemu-virt", fault=("kind=return,function=SYSTEM_SUSPEND,code=DENIED",))
+    with pytest.raises(GuestError):
+        session.suspend()
+    found = _diagnose(session, tmp_path)
+    assert found.findings[0].rule == "suspend-refused"
+    assert "answered DENIED: by the fault" in found.findings[0].what
+
+
+@pytest.mark.parametrize(("cpus", "read"), [(1, True), (2, False)], ids=["one vCPU", "two vCPUs"])
+def test_a_gicv2(boot: Boot, tmp_path: Path, cpus: int, *, read: bool) -> None:
+    session = boot("qemu-virt", gic_version=2, cpus=cpus)
+    found = _diagnose(session, tmp_path)
+    assert ("pl011@9000000" in {each.name for each in found.evidence.interrupts}) is read
+    assert any("GICv2" in gap for gap in found.evidence.missing) is not read
+    assert session.exec("echo on").text == "on"
 
 
 def test_a_machine_that_died(boot: Boot, tmp_path: Path) -> None:

@@ -27,10 +27,10 @@ VECTORS_SIZE: Final = 0x800
 
 
 _TIMERS: Final = {
-    "EL1 virtual": ("CNTV_CTL_EL0", "CNTV_CVAL_EL0"),
-    "EL1 physical": ("CNTP_CTL_EL0", "CNTP_CVAL_EL0"),
-    "EL2 physical": ("CNTHP_CTL_EL2", "CNTHP_CVAL_EL2"),
+    "EL1 virtual": (27, "CNTV_CTL_EL0", "CNTV_CVAL_EL0"),
+    "EL1 physical": (30, "CNTP_CTL_EL0", "CNTP_CVAL_EL0"),
 }
+"""The guest's timers: INTID (Arm BSA), control, compare value. EL2's is our own tick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,13 @@ class Timer:
 
     Attributes:
         name: which one.
+        intid: number of its interrupt.
         control: its CTL register.
         compare: its CVAL register: at which count of the system counter it fires.
     """
 
     name: str
+    intid: int
     control: int
     compare: int
 
@@ -124,8 +126,8 @@ class Vcpu:
     def timers(self) -> tuple[Timer, ...]:
         """Its timers, those that the stub tells of."""
         return tuple(
-            Timer(name, self.registers[control], self.registers.get(compare, 0))
-            for name, (control, compare) in _TIMERS.items()
+            Timer(name, intid, self.registers[control], self.registers.get(compare, 0))
+            for name, (intid, control, compare) in _TIMERS.items()
             if control in self.registers
         )
 

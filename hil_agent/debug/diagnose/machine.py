@@ -113,7 +113,8 @@ def read_vcpus(gdb: Gdb, memory: PhysicalMemory, status: Status, gaps: Gaps) -> 
         frames = tuple(_frame(level, address, symbols) for level, address in enumerate(vcpu.chain))
         if vcpu.power != "off":
             with gaps.noting(f"gdb's backtrace of vCPU {vcpu.cpu}"):
-                frames = max(gdb.backtrace(threads[vcpu.cpu]), frames, key=len)
+                told = tuple(frame for frame in gdb.backtrace(threads[vcpu.cpu]) if frame.address)
+                frames = max(told, frames, key=len)
         result.append(replace(vcpu, backtrace=frames, symbols=_named(vcpu, frames, symbols)))
     return tuple(result)
 

@@ -99,17 +99,29 @@ def _suspended(evidence: Evidence) -> Iterator[str]:
         return
     held = f"the guest is suspended, for {status.context.since_s:.0f} s now"
     sources = set(evidence.plan.board.wake) if evidence.plan else set(WakeSource)
-    enabled = [
-        each for each in evidence.interrupts if each.enabled and each.cpu in {None, status.context.cpu}
-    ]
     if sources.isdisjoint({WakeSource.IRQ, WakeSource.TIMER}):
         names = ", ".join(sorted(sources))
         yield f"{held}, and only hil-agent resume wakes it: the board's wake sources are: {names}"
-    elif evidence.interrupts and not enabled:
-        yield f"{held}, and no wake source is armed: the guest has left no interrupt enabled"
+    elif not evidence.interrupts:
+        yield held
+    elif names := ", ".join(_wakers(evidence, status.context.cpu)):
+        yield f"{held}; what may wake it, if it raises its interrupt: {names}"
     else:
-        names = ", ".join(sorted({each.name or f"INTID {each.intid}" for each in enabled}))
-        yield held + (f"; these interrupts are enabled, and may wake it: {names}" if names else "")
+        yield f"{held}, and no wake source is armed: no device's interrupt is enabled, and no timer counts"
+
+
+def _wakers(evidence: Evidence, cpu: int) -> Iterator[str]:
+    """Whose interrupts can end a vCPU's wait: devices', and its own timers' that count; nobody else is on."""
+    counting = {
+        timer.intid
+        for vcpu in evidence.vcpus
+        if vcpu.cpu == cpu
+        for timer in vcpu.timers
+        if timer.enabled and not timer.masked
+    }
+    for each in evidence.interrupts:
+        if each.enabled and (each.cpu is None or (each.cpu == cpu and each.intid in counting)):
+            yield each.name or f"INTID {each.intid}"
 
 
 def _faulty(evidence: Evidence) -> Iterator[str]:

@@ -165,21 +165,23 @@ def test_a_suspend_that_only_the_command_ends() -> None:
     assert "only hil-agent resume wakes it" in _first(evidence)
 
 
-def test_a_suspend_with_no_wake_source_armed() -> None:
-    disabled = Interrupt(33, "uart", None, enabled=False, pending=True, active=False)
-    evidence = Evidence(
-        _status("suspended", "suspended", context=_CONTEXT), _plan("command,irq"), interrupts=(disabled,)
-    )
-    assert "no wake source is armed" in _first(evidence)
+_UART = Interrupt(33, "uart", None, enabled=True, pending=False, active=False)
+_SGI = Interrupt(1, "SGI 1", 0, enabled=True, pending=False, active=False)
 
 
-def test_a_suspend_with_a_wake_source() -> None:
-    evidence = Evidence(
-        _status("suspended", "suspended", context=_CONTEXT),
-        _plan("command,irq"),
-        interrupts=(_interrupt(27),),
-    )
-    assert _first(evidence).endswith("these interrupts are enabled, and may wake it: timer")
+@pytest.mark.parametrize(
+    ("timer", "interrupts", "end"),
+    [
+        (1, (_SGI, _interrupt(27), _UART), "what may wake it, if it raises its interrupt: timer, uart"),
+        (0, (_SGI, _interrupt(27), _UART), "what may wake it, if it raises its interrupt: uart"),
+        (3, (_SGI, _interrupt(27)), "no device's interrupt is enabled, and no timer counts"),
+    ],
+    ids=["device, timer", "device", "nothing"],
+)
+def test_a_suspend_that_interrupts_may_end(timer: int, interrupts: tuple[Interrupt, ...], end: str) -> None:
+    status = _status("suspended", "suspended", context=_CONTEXT)
+    vcpus = (_vcpu(CNTV_CTL_EL0=timer),)
+    assert _first(Evidence(status, _plan("command,irq"), vcpus=vcpus, interrupts=interrupts)).endswith(end)
 
 
 def test_a_guest_that_the_host_holds() -> None:
