@@ -23,7 +23,8 @@ from hil_agent.debug.diagnose import files, rules, summary
 from hil_agent.debug.diagnose.evidence import Diagnosis, Evidence, Vcpu
 from hil_agent.debug.diagnose.gaps import Gaps
 from hil_agent.debug.diagnose.gic import Interrupt, interrupt_names, read_interrupts
-from hil_agent.debug.diagnose.machine import PhysicalMemory, read_vcpus
+from hil_agent.debug.diagnose.kernel import KernelFile
+from hil_agent.debug.diagnose.machine import Name, PhysicalMemory, read_vcpus
 from hil_agent.debug.gdb import Gdb
 from hil_agent.errors import FileError, HostError, ProtocolError, StateError
 from hil_agent.guest.device_tree import describe
@@ -87,11 +88,11 @@ class _Gathering:
         status = self._session.status()
         plan = self._plan()
         calls, events = self._journal()
-        seen = _Seen()
+        seen, kernel = _Seen(), self._kernel(plan)
         with ExitStack() as stack:  # while gdb holds the machine, all that is read belongs together
             with self._gaps.noting("what only gdb can tell"):
                 gdb = stack.enter_context(_attach(status))
-                seen = self._look(gdb, status)
+                seen = self._look(gdb, status, kernel)
             if core:
                 with self._gaps.noting(_CORE):
                     self._dump(status, plan)
@@ -165,18 +166,32 @@ class _Gathering:
 
     # ------------------------------------------------------------------------ the machine
 
-    def _look(self, gdb: Gdb, status: Status) -> _Seen:
+    def _kernel(self, plan: BootPlan | None) -> KernelFile | None:
+        with self._gaps.noting("the kernel's symbols"):
+            return KernelFile.of(plan) if plan else None
+        return None
+
+    def _look(self, gdb: Gdb, status: Status, kernel: KernelFile | None) -> _Seen:
         memory = PhysicalMemory(gdb)
-        vcpus = read_vcpus(gdb, memory, status, self._gaps)
-        interrupts: tuple[Interrupt, ...] = ()
+        name: Name = _no_symbol
+        if kernel is not None:
+            with self._gaps.noting("where the kernel runs"):
+                with memory.reading():
+                    live = kernel.locate(memory.read)
+                name = live.name
+                for command in live.gdb_commands:
+                    gdb.console(command)
+        vcpus = read_vcpus(gdb, memory, status, name, self._gaps)
+        return _Seen(vcpus, self._interrupts(memory, len(vcpus)))
+
+    def _interrupts(self, memory: PhysicalMemory, cpus: int) -> tuple[Interrupt, ...]:
         with self._gaps.noting("the interrupt controller"):
             tree = self._session.folder.device_tree
             dtb = tree.read_bytes()
-            gic = describe(dtb, tree).gic
-            if gic is not None:
+            if gic := describe(dtb, tree).gic:
                 with memory.reading():
-                    interrupts = read_interrupts(gic, len(vcpus), memory.word, interrupt_names(dtb))
-        return _Seen(vcpus, interrupts)
+                    return read_interrupts(gic, cpus, memory.word, interrupt_names(dtb))
+        return ()
 
     def _dump(self, status: Status, plan: BootPlan | None) -> None:
         if status.target_pid is None:
@@ -195,6 +210,10 @@ class _Seen:
     vcpus: tuple[Vcpu, ...] = ()
     interrupts: tuple[Interrupt, ...] = ()
     kernel_log: tuple[str, ...] = ()
+
+
+def _no_symbol(_address: int) -> None:
+    """There are no symbols."""
 
 
 def _attach(status: Status) -> Gdb:

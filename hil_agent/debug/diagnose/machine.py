@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,8 +30,10 @@ _PAGE: Final = 4096
 _INSTRUCTION: Final = 4
 _T1SZ: Final = 16
 """Where TCR_EL1 has the size of the kernel's half of the address space."""
-_ADDRESSES: Final = ("pc", "x30", "ELR_EL1", "ELR_EL2", "VBAR_EL1")
-_SYMBOL: Final = re.compile(r"(\S+)(?: \+ (\d+))? in section ")
+
+
+Name = Callable[[int], str | None]
+"""Says which symbol an address belongs to, and how far into it: ``cpu_resume+0x10``."""
 
 
 class PhysicalMemory:
@@ -89,13 +89,14 @@ class PhysicalMemory:
         self._gdb.console("maintenance flush dcache")
 
 
-def read_vcpus(gdb: Gdb, memory: PhysicalMemory, status: Status, gaps: Gaps) -> tuple[Vcpu, ...]:
+def read_vcpus(gdb: Gdb, memory: PhysicalMemory, status: Status, name: Name, gaps: Gaps) -> tuple[Vcpu, ...]:
     """Every vCPU: its registers, where it is, and how it has come there.
 
     Args:
         gdb: attached.
         memory: the machine's.
         status: tells the vCPUs' power.
+        name: says which symbol an address belongs to.
         gaps: what cannot be had is noted there.
     """
     powers = {each.cpu: each.power for each in status.cpus}
@@ -107,15 +108,16 @@ def read_vcpus(gdb: Gdb, memory: PhysicalMemory, status: Status, gaps: Gaps) -> 
             vcpus.append(Vcpu(cpu, powers.get(cpu, ""), named))
     with gaps.noting("stacks and code in physical memory"), memory.reading():
         vcpus = [_with_chain(vcpu, memory) for vcpu in vcpus]
-    symbols = functools.cache(functools.partial(_symbol, gdb))
     result = []
     for vcpu in vcpus:
-        frames = tuple(_frame(level, address, symbols) for level, address in enumerate(vcpu.chain))
+        frames = tuple(_frame(level, address, name) for level, address in enumerate(vcpu.chain))
         if vcpu.power != "off":
             with gaps.noting(f"gdb's backtrace of vCPU {vcpu.cpu}"):
                 told = tuple(frame for frame in gdb.backtrace(threads[vcpu.cpu]) if frame.address)
                 frames = max(told, frames, key=len)
-        result.append(replace(vcpu, backtrace=frames, symbols=_named(vcpu, frames, symbols)))
+        addresses = {*vcpu.registers.values(), *(frame.address for frame in frames)}
+        symbols = {address: symbol for address in addresses if (symbol := name(address))}
+        result.append(replace(vcpu, backtrace=frames, symbols=symbols))
     return tuple(result)
 
 
@@ -141,27 +143,9 @@ def _with_chain(vcpu: Vcpu, memory: PhysicalMemory) -> Vcpu:
     return replace(vcpu, chain=chain, code=(before, at))
 
 
-def _frame(level: int, address: int, symbols: Callable[[int], tuple[str, int] | None]) -> Frame:
-    symbol = symbols(
-        address - _INSTRUCTION if level else address
-    )  # a return address may be in the next function
-    return Frame(level, address, symbol[0] if symbol else None)
-
-
-def _named(
-    vcpu: Vcpu, frames: tuple[Frame, ...], symbols: Callable[[int], tuple[str, int] | None]
-) -> dict[int, str]:
-    """The addresses of a vCPU that are symbols, with their names."""
-    addresses = {vcpu.registers[name] for name in _ADDRESSES if name in vcpu.registers}
-    addresses |= {frame.address for frame in frames}
-    found = ((address, symbols(address)) for address in addresses)
-    return {address: f"{symbol[0]}+{symbol[1]:#x}" for address, symbol in found if symbol}
-
-
-def _symbol(gdb: Gdb, address: int) -> tuple[str, int] | None:
-    """The symbol that an address belongs to, and how far into it."""
-    match = _SYMBOL.match(gdb.console(f"info symbol {address:#x}"))
-    return (match[1], int(match[2] or 0)) if match else None
+def _frame(level: int, address: int, name: Name) -> Frame:
+    symbol = name(address - _INSTRUCTION if level else address)  # what calls last may be followed by another
+    return Frame(level, address, symbol.partition("+")[0] if symbol else None)
 
 
 def _cpu(thread: Thread) -> int:
