@@ -30,6 +30,7 @@ _COMMANDS = {
     "resume": "power:resume",
     "context": "power:context",
     "trace": "trace:trace",
+    "diagnose": "diagnose:diagnose",
     "conformance": "conformance:conformance",
 }
 """Where each command is. It is imported when it is used, so that every command starts at once."""

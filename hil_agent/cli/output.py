@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hil_agent.errors import HilAgentError
+from hil_agent.text import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -54,14 +55,6 @@ def print_fields(rows: Iterable[tuple[str, object]]) -> None:
     width = max((len(name) for name, _ in fields), default=0)
     for name, value in fields:
         click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}")
-
-
-def printable(text: str) -> str:
-    r"""The text with control characters and escape sequences written out (``\x1b``), not acted on."""
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
-        for char in text
-    )
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:

@@ -12,9 +12,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from hil_agent.cli.output import printable
 from hil_agent.session.folder import SessionFolder
 from hil_agent.session.plan import BootPlan
+from hil_agent.text import printable
 
 _REFRESH_S = 0.2
 _LINE = 72

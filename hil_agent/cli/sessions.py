@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from hil_agent.cli.output import json_option, print_fields, print_json, print_table, printable
+from hil_agent.cli.output import json_option, print_fields, print_json, print_table
 from hil_agent.errors import NotFoundError
 from hil_agent.session.client import Session
 from hil_agent.session.documents import Status
 from hil_agent.session.folder import SessionFolder
 from hil_agent.session.state import State
+from hil_agent.text import printable
 
 
 @click.command("list")

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 import click
 
-from hil_agent.cli.output import json_option, print_json, printable
+from hil_agent.cli.output import json_option, print_json
 from hil_agent.errors import UsageError
 from hil_agent.session.client import Session
 from hil_agent.session.documents import TraceRecord
+from hil_agent.text import printable
 
 
 @click.command
@@ -37,7 +38,7 @@ def trace(*, name: str, follow: bool, shape: str, as_json: bool) -> None:
     records: Iterable[TraceRecord] = session.follow() if follow else session.trace()
     if shape == "text":
         for record in records:
-            click.echo(_line(record))
+            click.echo(printable(str(record)))
     elif follow:
         for record in records:
             print_json(record.model_dump(mode="json"), compact=True)
@@ -45,21 +46,6 @@ def trace(*, name: str, follow: bool, shape: str, as_json: bool) -> None:
         print_json([record.model_dump(mode="json") for record in records])
     else:
         click.echo(json.dumps({"traceEvents": [_slice(record) for record in records]}))
-
-
-def _line(record: TraceRecord) -> str:
-    """One call, as a line for people: arguments that are zero at the end are left out."""
-    arguments = list(record.args)
-    while arguments and arguments[-1] == "0x0":
-        arguments.pop()
-    answer = "(no return)" if record.result is None else record.result
-    if record.result == "SUCCESS" and record.value not in (None, "0x0"):
-        answer = str(record.value)
-    return printable(
-        f"{record.seq:5} {record.time_s:12.6f} cpu{record.cpu} {record.conduit}"
-        f" {record.function}({', '.join(arguments)}) = {answer}  [{record.handling_us:.0f} us]"
-        + (f"  fault {record.fault}" if record.fault else "")
-    )
 
 
 def _slice(record: TraceRecord) -> dict[str, object]:

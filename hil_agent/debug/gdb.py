@@ -89,6 +89,8 @@ class Gdb:
         try:
             for setting in _SETTINGS:
                 self._ask(f"-gdb-set {setting}")
+            # In place of a stub's memory map: devices are not in it, and gdb dies of regions of 63 bits.
+            self.console("mem 0 0 rw")
             for command in self._commands:
                 self.console(command)
             self._attach()
@@ -227,12 +229,13 @@ class Gdb:
         values = ((int(each["number"]), mi.read_register(each["value"])) for each in answer)
         return {by_number[number]: value for number, value in values if value is not None}
 
-    def read_memory(self, address: int, length: int) -> bytes:
-        """Memory, as the thread that stopped sees it.
+    def read_memory(self, address: int, length: int, *, thread: int | None = None) -> bytes:
+        """Memory, as a thread sees it.
 
         Args:
             address: 64 bits.
             length: bytes.
+            thread: gdb's number of it; the one that stopped, if None.
 
         Raises:
             GdbError: not all of it can be read.
@@ -241,7 +244,8 @@ class Gdb:
         while len(data) < length:
             wanted = min(_MEMORY_CHUNK, length - len(data))
             at = address + len(data)
-            data += (got := mi.read_memory(self._ask("-data-read-memory-bytes", f"{at:#x}", str(wanted))))
+            words = ("-data-read-memory-bytes", *_thread(thread), f"{at:#x}", str(wanted))
+            data += (got := mi.read_memory(self._ask(*words)))
             if len(got) != wanted:
                 raise GdbError(f"memory at {at + len(got):#x} cannot be read")
         return bytes(data)

@@ -24,6 +24,8 @@ from hil_agent.host import require
 _CHUNK: Final = 64 * 1024
 _EXCERPT: Final = 200
 _LAST_WORDS: Final = 2000
+_COMPLAINTS: Final = 8
+"""Pieces of text, the latest, of gdb's log stream; where it dies, they tell of what."""
 
 LONGEST_COMMAND: Final = select.PIPE_BUF - 32
 """Bytes. A pipe that is empty takes as many at once, so that writing never blocks."""
@@ -58,6 +60,7 @@ class GdbProcess:
         self._token = 0
         self._answer: Record | None = None
         self._said: list[str] = []
+        self._complaints: deque[str] = deque(maxlen=_COMPLAINTS)
         self._partial = b""
 
     def __enter__(self) -> Self:
@@ -170,11 +173,14 @@ class GdbProcess:
                 self.running = True
             case Record(RecordKind.CONSOLE | RecordKind.TARGET):
                 self._said.append(record.text)
+            case Record(RecordKind.LOG):
+                self._complaints.append(record.text)
 
     def _gone(self) -> LinkError:
         self.kill()
         self._errors.seek(0)
-        said = self._errors.read()[-_LAST_WORDS:].decode(errors="replace").strip()
+        errors = self._errors.read()[-_LAST_WORDS:].decode(errors="replace")
+        said = " ".join("".join([*self._complaints, errors]).split())
         return LinkError(f"gdb ended with status {self._process.returncode}" + (f": {said}" if said else ""))
 
 

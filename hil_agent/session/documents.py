@@ -83,6 +83,20 @@ class TraceRecord(_Document):
     handling_us: float
     fault: str | None
 
+    def __str__(self) -> str:
+        """A line for people: arguments that are zero at the end are left out."""
+        arguments = list(self.args)
+        while arguments and arguments[-1] == "0x0":
+            arguments.pop()
+        answer = "(no return)" if self.result is None else self.result
+        if self.result == "SUCCESS" and self.value not in {None, "0x0"}:
+            answer = str(self.value)
+        return (
+            f"{self.seq:5} {self.time_s:12.6f} cpu{self.cpu} {self.conduit}"
+            f" {self.function}({', '.join(arguments)}) = {answer}  [{self.handling_us:.0f} us]"
+            + (f"  fault {self.fault}" if self.fault else "")
+        )
+
 
 class SuspendRegisters(_Document):
     """Registers over a suspend: by vCPU and name, in hexadecimal.

@@ -8,8 +8,9 @@ import sys
 import click
 import pytest
 
-from hil_agent.cli.output import print_json, print_table, printable, run
+from hil_agent.cli.output import print_json, print_table, run
 from hil_agent.errors import HostError, NotFoundError, StateError, UsageError
+from hil_agent.text import printable
 
 
 def raising(error: BaseException) -> click.Command:

@@ -401,6 +401,11 @@ def test_a_gdb_that_dies_is_an_error_and_no_wait(gdb: Gdb) -> None:
         gdb.evaluate("1")
 
 
+def test_a_gdb_that_dies_of_itself_tells_of_what(gdb: Gdb) -> None:
+    with pytest.raises(LinkError, match="internal-error: enough"):
+        gdb.console("maintenance internal-error enough")
+
+
 def test_a_gdb_that_stands_still_is_ended(stub: Path) -> None:
     with Gdb(stub, timeout_s=5) as gdb:
         os.kill(gdb.pid, signal.SIGSTOP)

@@ -1,0 +1,29 @@
+"""What could not be had, and why: one thing that fails keeps nobody from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hil_agent.errors import HilAgentError
+
+
+class Gaps:
+    """Collects them.
+
+    Attributes:
+        found: a line each.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    @contextmanager
+    def noting(self, what: str) -> Iterator[None]:
+        """Notes that ``what`` could not be had, where the block fails."""
+        try:
+            yield
+        except HilAgentError as error:
+            self.found.append(f"{what}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+        except OSError as error:
+            self.found.append(f"{what}: {error.strerror or error}")

@@ -1,0 +1,188 @@
+"""`hil-agent diagnose`: what it says about guests that hang, die, sleep or are well."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hil_agent.debug.diagnose import Diagnosis, diagnose
+from hil_agent.errors import FileError, GuestError
+from hil_agent.session import Session, State
+
+pytestmark = pytest.mark.e2e
+
+Boot = Callable[..., Session]
+CommandLine = Callable[..., subprocess.CompletedProcess[str]]
+
+_SOON_S = 30
+
+
+def _diagnose(session: Session, folder: Path) -> Diagnosis:
+    return diagnose(session, folder / "found", core=False)
+
+
+def _summary(found: Diagnosis) -> str:
+    return (found.folder / "summary.md").read_text()
+
+
+def _end(pid: int | None) -> None:
+    """Kills a process and waits until it is gone."""
+    assert pid is not None
+    process = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    select.select([process], [], [], _SOON_S)
+    os.close(process)
+
+
+# --------------------------------------------------------------------------- what there is
+
+
+def test_a_guest_that_is_well(boot: Boot, tmp_path: Path) -> None:
+    session = boot("qemu-virt", cpus=2)
+    found = _diagnose(session, tmp_path)
+    assert found.evidence.missing == ()
+    assert [vcpu.power for vcpu in found.evidence.vcpus] == ["on", "on"]
+    assert {finding.rule for finding in found.findings} <= {"idle", "interrupts-masked"}
+    assert session.exec("echo on").text == "on"
+    assert session.status().state is State.RUNNING
+
+
+def test_a_guest_that_sleeps(boot: Boot, tmp_path: Path) -> None:
+    session = boot("qemu-virt", cpus=2)
+    session.suspend()
+    found = _diagnose(session, tmp_path)
+    assert found.evidence.missing == ()
+    assert found.findings[0].rule == "suspended"
+    assert "may wake it, if it raises its interrupt: pl031@9010000" in found.findings[0].what
+    assert [vcpu.power for vcpu in found.evidence.vcpus] == ["suspended", "off"]
+    assert session.status().state is State.SUSPENDED
+    session.resume()
+    assert session.exec("echo on").text == "on"
+
+
+def test_a_guest_that_only_the_command_wakes(boot: Boot, tmp_path: Path) -> None:
+    session = boot("qemu-virt", wake="command")
+    session.suspend()
+    assert "only hil-agent resume wakes it" in _diagnose(session, tmp_path).findings[0].what
+
+
+def test_a_guest_that_panics(boot: Boot, tmp_path: Path) -> None:
+    session = boot("qemu-virt")
+    with pytest.raises(GuestError):
+        session.exec("echo c > /proc/sysrq-trigger")
+    session.wait(State.CRASHED, timeout_s=_SOON_S)
+    found = _diagnose(session, tmp_path)
+    assert found.evidence.missing == ()
+    assert found.findings[0].rule == "panic"
+    assert "Kernel panic - not syncing: sysrq triggered crash" in found.findings[0].what
+
+
+def test_a_guest_that_hangs_at_its_resume(boot: Boot, tmp_path: Path) -> None:
+    session = boot("qemu-virt")
+    context = session.suspend()
+    session.set_context(entry_point=0x40000000)  # a device tree is no code
+    session.resume()
+    found = _diagnose(session, tmp_path)
+    assert found.evidence.missing == ()
+    elsewhere, loop = found.findings[:2]
+    assert (elsewhere.rule, loop.rule) == ("resumed-elsewhere", "exception-loop")
+    assert f"resumed at 0x40000000, though it had asked for {context.entry_point}" in elsewhere.what
+    assert "cannot be executed, as the MMU is off" in loop.what
+    assert "vCPU 0: on, EL1, MMU off, interrupts masked" in _summary(found)
+
+
+def test_a_suspend_that_is_refused(boot: Boot, tmp_path: Path) -> None:
+    session = boot("qemu-virt", fault=("kind=return,function=SYSTEM_SUSPEND,code=DENIED",))
+    with pytest.raises(GuestError):
+        session.suspend()
+    found = _diagnose(session, tmp_path)
+    assert found.findings[0].rule == "suspend-refused"
+    assert "answered DENIED: by the fault" in found.findings[0].what
+
+
+@pytest.mark.parametrize(("cpus", "read"), [(1, True), (2, False)], ids=["one vCPU", "two vCPUs"])
+def test_a_gicv2(boot: Boot, tmp_path: Path, cpus: int, *, read: bool) -> None:
+    session = boot("qemu-virt", gic_version=2, cpus=cpus)
+    found = _diagnose(session, tmp_path)
+    assert ("pl011@9000000" in {each.name for each in found.evidence.interrupts}) is read
+    assert any("GICv2" in gap for gap in found.evidence.missing) is not read
+    assert session.exec("echo on").text == "on"
+
+
+def test_a_machine_that_died(boot: Boot, tmp_path: Path) -> None:
+    session = boot("qemu-virt")
+    _end(session.status().target_pid)
+    session.wait(State.CRASHED, timeout_s=_SOON_S)
+    found = diagnose(session, tmp_path / "found")
+    assert found.findings[0].rule == "machine-lost"
+    assert "SIGKILL" in found.findings[0].what
+    assert {gap.partition(":")[0] for gap in found.evidence.missing} == {
+        "what only gdb can tell",
+        "memory.core",
+    }
+
+
+def test_a_session_that_died(boot: Boot, tmp_path: Path) -> None:
+    session = boot("qemu-virt")
+    calls = len(session.trace())
+    _end(session.status().pid)
+    found = _diagnose(session, tmp_path)
+    assert found.findings[0].rule == "machine-lost"
+    assert len(found.evidence.calls) == calls
+    assert "linux-minimal ready" in _summary(found)
+
+
+def test_a_host_without_gdb(boot: Boot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = boot("qemu-virt")
+    session.suspend()
+    monkeypatch.setenv("PATH", "/nowhere")
+    found = _diagnose(session, tmp_path)
+    assert found.findings[0].rule == "suspended"
+    assert "gdb-multiarch" in _summary(found)
+
+
+# ------------------------------------------------------------------------------- the folder
+
+
+def test_the_folder_is_for_this_user_only(boot: Boot, tmp_path: Path) -> None:
+    found = diagnose(boot("qemu-virt", memory="256M"), tmp_path / "found")
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in found.folder.iterdir()}
+    assert stat.S_IMODE(found.folder.stat().st_mode) == 0o700
+    assert set(modes.values()) == {0o600}
+    assert modes.keys() == {"summary.md", *found.files}
+    assert (found.folder / "memory.core").stat().st_size > 256 << 20
+
+
+def test_a_folder_that_exists_is_left_alone(
+    boot: Boot, hil_agent_command: CommandLine, tmp_path: Path
+) -> None:
+    session = boot("qemu-virt")
+    done = hil_agent_command("diagnose", session.name, "--output", tmp_path)
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert "File exists" in done.stderr
+    with pytest.raises(FileError):
+        diagnose(session, tmp_path)
+
+
+def test_the_command_prints_one_document(boot: Boot, hil_agent_command: CommandLine, tmp_path: Path) -> None:
+    session = boot("qemu-virt")
+    session.suspend()
+    done = hil_agent_command("diagnose", session.name, "--output", tmp_path / "found", "--no-core", "--json")
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert (done.returncode, document["state"], document["name"]) == (0, "suspended", session.name)
+    assert document["findings"][0]["rule"] == "suspended"
+    assert set(document["files"]) == {path.name for path in (tmp_path / "found").iterdir()}
+
+
+def test_a_session_that_there_is_not(hil_agent_command: CommandLine, tmp_path: Path) -> None:
+    done = hil_agent_command("diagnose", "nobody", "--output", tmp_path / "found")
+    assert (done.returncode, (tmp_path / "found").exists()) == (4, False)
