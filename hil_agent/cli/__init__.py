@@ -30,6 +30,7 @@ _COMMANDS = {
     "resume": "power:resume",
     "context": "power:context",
     "trace": "trace:trace",
+    "gdb": "gdb:gdb",
     "diagnose": "diagnose:diagnose",
     "conformance": "conformance:conformance",
 }

@@ -240,6 +240,18 @@ class Session:
         """Every register that the stub offers at the last suspend, and what had changed after its resume."""
         return SuspendRegisters.model_validate(self._ask("registers"))
 
+    def read_memory(self, address: int, length: int) -> bytes:
+        """Reads the guest's physical memory, with the machine stopped for a moment.
+
+        Args:
+            address: 64-bit physical address.
+            length: bytes, 1 MiB at most.
+
+        Raises:
+            ProtocolError: there is no memory.
+        """
+        return base64.b64decode(self._ask("read_memory", address=address, length=length))
+
     def clear_context(self) -> None:
         """Drops the resume context: the next resume returns from the call instead.
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from hil_agent.board.kinds import board_model
 from hil_agent.board.schema import Board
+from hil_agent.errors import FileError
 from hil_agent.psci.faults import FaultPlan
 
 
@@ -59,3 +68,17 @@ class BootPlan(BaseModel):
     halt: bool = Field(
         default=False, description="Stand before the guest's first instruction until a debugger lets it go"
     )
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The plan of a session, from its folder.
+
+        Raises:
+            FileError: it is not there, or not of this version.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise FileError(f"cannot be read: {error.strerror}", path=path) from error
+        except ValidationError as error:
+            raise FileError(f"is no boot plan: {error}", path=path) from error

@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 
 _TARGET_TIMEOUT_S = 30.0
 _SHOWN = 500
+_MOST_MEMORY = 1 << 20
 
 Result = TypeVar("Result")
 
@@ -79,6 +80,7 @@ class Service:
             "suspend_by_host": self.suspend_by_host,
             "resume": self.resume,
             "registers": self.registers,
+            "read_memory": self.read_memory,
             "set_context": self.set_context,
             "clear_context": self.clear_context,
             "trace": self.trace,
@@ -222,6 +224,13 @@ class Service:
             raise UsageError(f"{answer!r} is no return code", hint=", ".join(ReturnCode.__members__))
         code = ReturnCode[answer]
         self._with_target_stopped(lambda: self._executor.resume_as_is(code))
+
+    def read_memory(self, *, address: int, length: int) -> Json:
+        """Reads the guest's physical memory, with the machine stopped for a moment."""
+        if not (0 <= address < 1 << 64 and 0 <= length <= _MOST_MEMORY):
+            raise UsageError(f"{length} bytes at {address:#x} cannot be read at once, but {_MOST_MEMORY}")
+        read = self._with_target_stopped(lambda: self._debuggers.target.view.read_physical(address, length))
+        return base64.b64encode(read).decode()
 
     def registers(self) -> Json:
         """Every register at the last suspend, and what had changed after its resume; by vCPU."""

@@ -11,14 +11,11 @@ from html import escape
 _QUARTER = 1 << 62
 """Length of a region: gdb computes with a longer one as if it were negative (read_memory_robust)."""
 
-_TOP = (1 << 64) - 1
-
 
 def _memory_map() -> bytes:
-    starts = range(0, _TOP, _QUARTER)
     regions = (
-        f'<memory type="ram" start="{start:#x}" length="{min(_QUARTER, _TOP - start):#x}"/>'
-        for start in starts
+        f'<memory type="ram" start="{start:#x}" length="{_QUARTER:#x}"/>'
+        for start in range(0, 4 * _QUARTER, _QUARTER)
     )
     return (
         '<?xml version="1.0"?>'

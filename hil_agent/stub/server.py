@@ -42,6 +42,11 @@ class GdbServer:
         path: the unix socket; 0600.
         address: a TCP address to listen on as well; None for none.
 
+    Attributes:
+        target: as given.
+        path: as given.
+        address: where it listens with TCP; None if it does not.
+
     Raises:
         HostError: an address is taken, or not one of this host's.
     """
@@ -49,7 +54,7 @@ class GdbServer:
     def __init__(
         self, target: Target, watch: Watch, path: Path, address: tuple[str, int] | None = None
     ) -> None:
-        self._target = target
+        self.target = target
         self._watch = watch
         self._dialogues: list[Dialogue] = []
         self._listeners = [_listen_unix(path)]
@@ -101,9 +106,9 @@ class GdbServer:
 
     def _serve(self, stream: socket.socket) -> None:
         connection = Connection(stream, self._watch, lambda: self._gone(dialogue))
-        dialogue = connection.speaker = Dialogue(self._target, connection)
+        dialogue = connection.speaker = Dialogue(self.target, connection)
         self._dialogues.append(dialogue)
-        self._target.run_control.on_stop = self._stopped
+        self.target.run_control.on_stop = self._stopped
 
     def _stopped(self, stop: Stop) -> None:
         for dialogue in list(self._dialogues):
@@ -112,9 +117,9 @@ class GdbServer:
     def _gone(self, dialogue: Dialogue) -> None:
         """Takes away what a debugger has left; when the last has gone, everything goes on."""
         self._dialogues.remove(dialogue)
-        run_control = self._target.run_control
+        run_control = self.target.run_control
         if run_control.has_breakpoints(dialogue):
-            self._target.standing(lambda: run_control.remove_all(dialogue))
+            self.target.standing(lambda: run_control.remove_all(dialogue))
         if not self._dialogues:
             run_control.on_stop = None
             run_control.executor.catching.clear()
@@ -122,7 +127,7 @@ class GdbServer:
             run_control.release()
 
     def _target_is_gone(self) -> bool:
-        return self._target.run_control.executor.ended
+        return self.target.run_control.executor.ended
 
 
 def _said_of(event: Event) -> str | None:

@@ -125,7 +125,7 @@ class View:
         if regime is None:
             return self._client.read_memory(address, length, physical=physical)
         pieces = self._translated(regime, address, length)
-        return b"".join(self._read_physical(at, size) for at, size in pieces)
+        return b"".join(self.read_physical(at, size) for at, size in pieces)
 
     def write_memory(self, cpu: int, address: int, data: bytes, *, physical: bool = False) -> None:
         """Writes bytes at an address, virtual as the guest sees it on that vCPU, or physical."""
@@ -148,7 +148,7 @@ class View:
         pieces = []
         end = address + length
         while address < end:
-            physical = translate(address, regime, self._read_physical)
+            physical = translate(address, regime, self.read_physical)
             if physical is None:
                 raise UnavailableError(f"no memory is mapped at {address:#x}")
             size = min(end, (address | _SMALLEST_PAGE - 1) + 1) - address
@@ -156,7 +156,8 @@ class View:
             address += size
         return pieces
 
-    def _read_physical(self, address: int, length: int) -> bytes:
+    def read_physical(self, address: int, length: int) -> bytes:
+        """Bytes at a physical address."""
         return self._client.read_memory(address, length, physical=self._client.features.physical_memory)
 
     # ------------------------------------------------------------------------- within
