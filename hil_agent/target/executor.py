@@ -152,6 +152,7 @@ class Executor:
         self._kept: dict[int, Mapping[str, int]] = {}
         self._waiting: dict[int, Steps] = {}
         self._visits: dict[int, _Visit] = {}
+        self._left: dict[int, Trap] = {}  # with which call each vCPU that is off has gone
         self._parked: Trap | None = None
         self._caught: Trap | None = None
         self._reactions: Mapping[TrapKind, Callable[[Trap], Writes]] = {
@@ -210,13 +211,13 @@ class Executor:
             self.tell(CallAnswered(reaction.call, reaction.result, handling_s, reaction.fault))
 
     def waits_at(self, cpu: int) -> Trap | None:
-        """The trap of a vCPU that waits in our code for something, or for a debugger."""
+        """The trap of a vCPU that is off, or waits in our code for something, or for a debugger."""
         if self._parked is not None and self._parked.cpu == cpu:
             return self._parked
         if self._caught is not None and self._caught.cpu == cpu:
             return self._caught
         visit = self._visits.get(cpu)
-        return visit.trap if visit else None
+        return visit.trap if visit else self._left.get(cpu)
 
     def may_repeat(self, function: Function) -> bool:
         """Whether no debugger wants to see the next call of a function."""
@@ -287,6 +288,7 @@ class Executor:
     # ------------------------------------------------------------- traps that are no calls
 
     def _on_entry(self, trap: Trap) -> Writes:
+        self._left.pop(trap.cpu, None)
         prepare = self._entries.pop(trap.cpu, None)
         if prepare is None:
             raise TargetError(f"vCPU {trap.cpu} came up though nobody powered it on")
@@ -367,6 +369,7 @@ class Executor:
                     self._power_on(visit, effect)
                 case PowerOff(keeps):
                     self._kept[trap.cpu] = source.power_off(trap.cpu, keeps)
+                    self._left[trap.cpu] = trap
                 case Suspend(context):
                     writes = self._suspend(visit, context)
                 case SystemReset(scrub_memory=scrub):
@@ -446,6 +449,7 @@ class Executor:
         self._parked = self.wake_at = self._caught = None
         self._waiting.clear()
         self._visits.clear()
+        self._left.clear()
         self._kept.clear()
         self._entries = {0: self._boot}
         self._source.start()
