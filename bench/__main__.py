@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bench import boot, demo, functions, idle, suspend, trapped_call
+from bench import boot, debugger, demo, functions, idle, suspend, trapped_call
 from bench.machine import describe
 from bench.report import COLUMNS, document, markdown, row
 from bench.result import Result
@@ -26,10 +26,11 @@ class _Effort:
     demos: int
     suspends: int
     idles: int
+    debuggers: int
 
 
-_FULL = _Effort(turns=20, calls=200, boots=7, demos=5, suspends=10, idles=5)
-_QUICK = _Effort(turns=2, calls=50, boots=1, demos=1, suspends=1, idles=1)
+_FULL = _Effort(turns=20, calls=200, boots=7, demos=5, suspends=10, idles=5, debuggers=7)
+_QUICK = _Effort(turns=2, calls=50, boots=1, demos=1, suspends=1, idles=1, debuggers=1)
 
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
@@ -59,6 +60,7 @@ def _measure(effort: _Effort) -> list[Result]:
         "the demo": lambda: demo.measure(effort.demos),
         "suspend and resume": lambda: suspend.measure(effort.suspends),
         "idling": lambda: idle.measure(effort.idles),
+        "debuggers": lambda: debugger.measure(effort.debuggers),
     }
     results = []
     for name, part in parts.items():

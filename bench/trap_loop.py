@@ -65,7 +65,7 @@ class TrapLoop:
     @property
     def stub(self) -> Path:
         """The unix socket of its debug stub."""
-        return self.folder / "gdb.sock"
+        return self.folder / "stub.sock"
 
     def source(self, client: Client) -> El2TrapSource:
         """What catches its traps for the agent."""

@@ -17,10 +17,11 @@ from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
-from hil_agent.errors import ProtocolError, StateError, TargetTimeout, UsageError
+from hil_agent.errors import ProtocolError, StateError, TargetTimeout
 from hil_agent.rsp.description import AARCH64_CORE, TargetDescription, with_architectural_names
 from hil_agent.rsp.features import QUERY, Features
 from hil_agent.rsp.link import Link
+from hil_agent.rsp.memory import pieces, write_requests
 from hil_agent.rsp.packet import Control
 from hil_agent.rsp.registers import Registers, decode_value, encode_value
 from hil_agent.rsp.reply import (
@@ -40,10 +41,8 @@ DEFAULT_TIMEOUT_S: Final = 5.0
 EVERYONE: Final = ThreadId(ALL)
 """Stands for all threads that are not named otherwise."""
 
-_MEMORY_HEADER: Final = 40  # "M", 64-bit address, ",", length, ":"
 _THREAD_LIMIT: Final = 4096
 _TEXT_LIMIT: Final = 1 << 20  # bytes of one annex, and of a monitor command's output
-_ADDRESS_SPACE: Final = 1 << 64
 
 
 class BreakpointKind(IntEnum):
@@ -102,6 +101,7 @@ class Client:
         self._link = Link(connection, timeout_s=timeout_s, pipelining=pipelining)
         self._general: ThreadId | None = None  # what Hg has selected, where known
         self._control: ThreadId | None = None  # what Hc has selected, where it was ever used
+        self._known: dict[ThreadId, Registers] = {}  # as long as the target stands
         self._unchecked: deque[str] = deque()  # what `resume` asked for and has no answer to yet
 
     def __enter__(self) -> Self:
@@ -195,8 +195,16 @@ class Client:
             raise unexpected(check_answered(reply, "listing threads"), "listing threads")
         return found
 
+    def pass_on(self, request: bytes) -> bytes:
+        """Sends a request of any kind, and returns its reply."""
+        self._known.clear()
+        return self._ask(request)
+
     def exchange(self, *requests: bytes) -> list[bytes]:
-        """Sends requests as they are, in one write where pipelining is on, and returns their replies."""
+        """Sends requests as they are, in one write where pipelining is on, and returns their replies.
+
+        They change no general registers: those are remembered as long as the target stands.
+        """
         if self.running:
             raise StateError("the target is running", hint="Interrupt it first.")
         return self._link.exchange(requests)
@@ -214,6 +222,7 @@ class Client:
             if len(output) > _TEXT_LIMIT:
                 raise ProtocolError(f"{what} printed more than {_TEXT_LIMIT} bytes")
 
+        self._known.clear()
         sink, self._link.on_console = self._link.on_console, collect
         try:
             reply = self._ask(b"qRcmd," + command.encode().hex().encode())
@@ -233,8 +242,14 @@ class Client:
 
     def read_registers(self, thread: ThreadId | None = None) -> Registers:
         """The registers that come in one go (``g``): of AArch64 the core ones, at least."""
-        self._select(thread)
-        return Registers(self.description, check_answered(self._ask(b"g"), "reading all registers"))
+        wanted = thread or self.thread
+        if wanted is not None and (known := self._known.get(wanted)) is not None and not self.running:
+            return known
+        self.select(thread)
+        registers = Registers(self.description, check_answered(self._ask(b"g"), "reading all registers"))
+        if wanted is not None:
+            self._known[wanted] = registers
+        return registers
 
     def read_all_registers(
         self, thread: ThreadId | None = None, *, without: Iterable[str] = ()
@@ -261,12 +276,12 @@ class Client:
         register = self.description[name]
         if not self.features.single_registers:
             return self.read_registers(thread)[name]
-        self._select(thread)
+        self.select(thread)
         return decode_value(register, self._ask(b"p%x" % register.number))
 
     def read_each(self, names: Iterable[str], thread: ThreadId | None = None) -> list[int]:
         """Registers by name, in one go; see `read_register`."""
-        self._select(thread)
+        self.select(thread)
         registers = [self.description[name] for name in names]
         replies = self.exchange(*(b"p%x" % register.number for register in registers))
         return [decode_value(register, reply) for register, reply in zip(registers, replies, strict=True)]
@@ -285,7 +300,8 @@ class Client:
             UsageError: the target has no such register, or a value does not fit.
             ProtocolError: with `verify`, when a register has another value afterwards.
         """
-        self._select(thread)
+        self.select(thread)
+        self._known.clear()
         writes = self._register_writes(values)
         for (what, _), reply in zip(writes, self.exchange(*(request for _, request in writes)), strict=True):
             check_done(reply, what)
@@ -305,7 +321,7 @@ class Client:
             writes.append((f"writing register {name}", request))
         return writes
 
-    def _select(self, thread: ThreadId | None) -> None:
+    def select(self, thread: ThreadId | None) -> None:
         """Makes `thread` the one that requests are about; asks the stub only if it is not already."""
         wanted = thread or self.thread
         if wanted is not None and wanted != self._general:
@@ -318,10 +334,10 @@ class Client:
         Raises:
             RefusedError: not all of it could be read.
         """
-        pieces = self._pieces(address, length)
-        replies = self._access([b"m%x,%x" % piece for piece in pieces], physical=physical)
+        cut = pieces(address, length, self.features.packet_size)
+        replies = self._access([b"m%x,%x" % piece for piece in cut], physical=physical)
         data = bytearray()
-        for (start, size), reply in zip(pieces, replies, strict=True):
+        for (start, size), reply in zip(cut, replies, strict=True):
             what = f"reading {size} bytes at {start:#x}"
             part = decode_hex(reply, what)
             if len(part) != size:
@@ -344,16 +360,10 @@ class Client:
             RefusedError: not all of it could be written.
             ProtocolError: with `verify`, when the memory holds something else afterwards.
         """
-        pieces = self._pieces(address, len(data))
-        requests = []
-        for start, size in pieces:
-            part = data[start - address : start - address + size]
-            if self.features.binary_write:
-                requests.append(b"X%x,%x:%b" % (start, size, part))
-            else:
-                requests.append(b"M%x,%x:%b" % (start, size, part.hex().encode()))
+        cut = pieces(address, len(data), self.features.packet_size)
+        requests = list(write_requests(address, data, cut, binary=self.features.binary_write))
         replies = self._access(requests, physical=physical)
-        for (start, size), reply in zip(pieces, replies, strict=True):
+        for (start, size), reply in zip(cut, replies, strict=True):
             check_done(reply, f"writing {size} bytes at {start:#x}")
         if verify and self.read_memory(address, len(data), physical=physical) != data:
             raise ProtocolError(f"memory at {address:#x} does not hold the {len(data)} bytes written to it")
@@ -367,14 +377,6 @@ class Client:
         check_done(on, "switching to physical addresses")
         check_done(off, "switching back to virtual addresses")
         return replies
-
-    def _pieces(self, address: int, length: int) -> list[tuple[int, int]]:
-        """Cuts a range into (address, length) that fit one packet each, in hexadecimal or escaped."""
-        end = address + length
-        if not 0 <= address <= end <= _ADDRESS_SPACE:
-            raise UsageError(f"{length} bytes at {address:#x} are not within the 64-bit address space")
-        size = (self.features.packet_size - _MEMORY_HEADER) // 2
-        return [(start, min(size, end - start)) for start in range(address, end, size)]
 
     def insert_breakpoint(self, kind: BreakpointKind, address: int, length: int = 4) -> None:
         """Sets a breakpoint or watchpoint for all threads.
@@ -419,11 +421,12 @@ class Client:
         """
         if self.running:
             raise StateError("the target is running already")
+        self._known.clear()
         run = self._run_request(thread, step=step, others=others)
         pending: list[tuple[str, bytes]] = []
         if writes:
             if self._link.pipelining:
-                self._select(thread)
+                self.select(thread)
                 pending = self._register_writes(writes)
             else:
                 self.write_registers(writes, thread)

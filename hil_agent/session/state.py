@@ -87,8 +87,6 @@ class StateCell:
         if isinstance(event, CallAnswered):  # by far the most frequent, and nobody waits for it
             self.calls += 1
             return
-        if isinstance(event, Stopped) and self.held:
-            return  # a step is over
         with self._condition:
             match event:
                 case Ready():

@@ -26,6 +26,7 @@ PACKET_SIZE: Final = 16 * 1024
 
 _NAME: Final = re.compile(rb"[qQv][A-Za-z.]+\??|.", re.DOTALL)
 _PROCESS: Final = 1
+_SHORT: Final = 128  # bytes that fit the packets of any stub
 _CORE: Final = 34  # x0 to x30, sp, pc, cpsr: what a stop tells at once
 _OK: Final = b"OK"
 _UNKNOWN: Final = b""
@@ -111,7 +112,7 @@ class Dialogue:
         """What only QEMU knows goes to QEMU."""
         if payload[1:6] != b"qemu.":
             return _UNKNOWN
-        return self._target.standing(lambda: self._target.client.exchange(payload)[0])
+        return self._target.standing(lambda: self._target.client.pass_on(payload))
 
     # -- who it is
 
@@ -287,11 +288,17 @@ class Dialogue:
 
     def _read_memory(self, payload: bytes) -> bytes:
         address, length = memory_range(payload[1:])
-        length = min(length, PACKET_SIZE // 2)
-        read = self._target.standing(
-            lambda: self._view.read_memory(self._cpu, address, length, physical=self._physical)
-        )
-        return read.hex().encode()
+        return self._target.standing(lambda: self._read(payload, address, min(length, PACKET_SIZE // 2)))
+
+    def _read(self, payload: bytes, address: int, length: int) -> bytes:
+        """Memory in hexadecimal; what is short, as most of it is, as the target's stub gives it."""
+        if length <= _SHORT and not self._physical:
+            code = self._view.code_at(self._cpu, address, length)
+            if code is not None:
+                return code.hex().encode()
+            if (reply := self._view.pass_on_read(self._cpu, payload)) is not None:
+                return reply
+        return self._view.read_memory(self._cpu, address, length, physical=self._physical).hex().encode()
 
     def _write_memory(self, payload: bytes) -> bytes:
         span, _, content = payload[1:].partition(b":")

@@ -19,6 +19,7 @@ from hil_agent.trap.source import TrapSource
 
 _REGIME: Final = ("SCTLR_EL1", "TCR_EL1", "TTBR0_EL1", "TTBR1_EL1")
 _SMALLEST_PAGE: Final = 4096
+_CODE_SIZE: Final = 64
 
 
 class View:
@@ -34,6 +35,7 @@ class View:
         self._client = client
         self._run_control = run_control
         self._source = source
+        self._code: tuple[Registers, bytes] | None = None
         self._by_number: Mapping[int, Register] = {
             register.number: register for register in client.description.registers.values()
         }
@@ -115,6 +117,13 @@ class View:
 
     # ------------------------------------------------------------------------- memory
 
+    def pass_on_read(self, cpu: int, request: bytes) -> bytes | None:
+        """The reply to a short ``m`` as the stub gives it; None where its addresses are not the guest's."""
+        if self._source.holds(self._raw(cpu)) and not self._run_control.shows_own_code:
+            return None
+        self._client.select(self._source.thread(cpu))
+        return self._client.exchange(request)[0]
+
     def read_memory(self, cpu: int, address: int, length: int, *, physical: bool = False) -> bytes:
         """Bytes at an address, virtual as the guest sees it on that vCPU, or physical.
 
@@ -123,19 +132,36 @@ class View:
         """
         regime = None if physical else self._regime(cpu)
         if regime is None:
+            self._client.select(self._source.thread(cpu))
             return self._client.read_memory(address, length, physical=physical)
         pieces = self._translated(regime, address, length)
         return b"".join(self.read_physical(at, size) for at, size in pieces)
 
     def write_memory(self, cpu: int, address: int, data: bytes, *, physical: bool = False) -> None:
         """Writes bytes at an address, virtual as the guest sees it on that vCPU, or physical."""
+        self._code = None
         regime = None if physical else self._regime(cpu)
         if regime is None:
+            self._client.select(self._source.thread(cpu))
             self._client.write_memory(address, data, physical=physical)
             return
         for at, size in self._translated(regime, address, len(data)):
             self._client.write_memory(at, data[:size], physical=True)
             data = data[size:]
+
+    def code_at(self, cpu: int, address: int, length: int) -> bytes | None:
+        """Instructions around a vCPU's next one, which debuggers read again and again; None for all else.
+
+        They are remembered as long as the registers are: while the machine stands.
+        """
+        registers = self._raw(cpu)
+        start = registers["pc"] & -_CODE_SIZE
+        if not start <= address <= address + length <= start + _CODE_SIZE or self._source.holds(registers):
+            return None
+        if self._code is None or self._code[0] is not registers:
+            self._client.select(self._source.thread(cpu))
+            self._code = registers, self._client.read_memory(start, _CODE_SIZE)
+        return self._code[1][address - start : address - start + length]
 
     def _regime(self, cpu: int) -> TranslationRegime | None:
         """How the guest's addresses are translated, where the stub would not do that itself."""

@@ -89,6 +89,7 @@ class RunControl:
         self._source = source
         self._breakpoints = Breakpoints()
         self._plan = FREELY
+        self._told = False  # that debuggers hold the machine; a step is too short to be told
         self._left_from = 0  # where the vCPU that steps stood
         self._stuck: dict[int, tuple[int, list[Breakpoint]]] = {}  # which stopped at what, by vCPU: PC, which
 
@@ -137,7 +138,7 @@ class RunControl:
         self.holding = False
         self._plan, self.executor.followed = plan, plan.step
         if plan.step is None:
-            self.executor.tell(Released())
+            self._release()
         if self.executor.caught is not None:
             stepped = self.executor.caught.cpu == plan.step
             # However the call returns, its vCPU has moved.
@@ -238,9 +239,16 @@ class RunControl:
         self.holding = True
         self.latest = stop
         self._plan, self.executor.followed = FREELY, None
-        self.executor.tell(Stopped(stop.cpu))
+        if not self._told:
+            self._told = True
+            self.executor.tell(Stopped(stop.cpu))
         if self.on_stop is not None:
             self.on_stop(stop)
+
+    def _release(self) -> None:
+        if self._told:
+            self._told = False
+            self.executor.tell(Released())
 
     def _go(self, cpu: int | None, writes: Writes) -> None:
         """Lets the machine go on as it was told to; with register writes to a vCPU first."""
@@ -265,6 +273,7 @@ class RunControl:
             self._write(cpu, writes)
         registers = self._registers(step)
         if self._is_hidden(registers):
+            self._release()
             self._client.resume()  # its call may need the others
         elif registers["pc"] != self._left_from:
             self._announce(Stop(step))
