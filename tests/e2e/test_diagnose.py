@@ -77,6 +77,8 @@ def test_a_guest_that_sleeps(boot: Boot, tmp_path: Path) -> None:
     assert functions[0] == "__arm_smccc_hvc"
     assert {"psci_system_suspend", "pm_suspend", "el0t_64_sync"} <= set(functions)
     assert "  psci_system_suspend+0x" in _summary(found)
+    assert "psci: CPU1 killed" in found.evidence.kernel_log[-1]
+    assert not any("psci: CPU1 killed" in line for line in found.evidence.console)
     assert session.status().state is State.SUSPENDED
     session.resume()
     assert session.exec("echo on").text == "on"
@@ -97,6 +99,7 @@ def test_a_guest_that_panics(boot: Boot, tmp_path: Path) -> None:
     assert found.evidence.missing == ()
     assert found.findings[0].rule == "panic"
     assert "Kernel panic - not syncing: sysrq triggered crash" in found.findings[0].what
+    assert any("sysrq: Trigger a crash" in line for line in found.evidence.kernel_log)
     assert {"panic", "__handle_sysrq", "ksys_write"} <= set(found.evidence.vcpus[0].functions)
 
 
@@ -111,7 +114,8 @@ def test_a_guest_that_hangs_at_its_resume(boot: Boot, tmp_path: Path) -> None:
     assert (elsewhere.rule, loop.rule) == ("resumed-elsewhere", "exception-loop")
     assert f"resumed at 0x40000000, though it had asked for {context.entry_point}" in elsewhere.what
     assert "cannot be executed, as the MMU is off" in loop.what
-    assert "vCPU 0: on, EL1, MMU off, interrupts masked" in _summary(found)
+    assert "vCPU 0: on, EL1, MMU off, interrupts masked, vectors+0x200" in _summary(found)
+    assert any("PM: suspend entry (deep)" in line for line in found.evidence.kernel_log)
 
 
 def test_a_suspend_that_is_refused(boot: Boot, tmp_path: Path) -> None:
@@ -162,6 +166,13 @@ def test_a_host_without_gdb(steady: Session, tmp_path: Path, monkeypatch: pytest
     assert "gdb-multiarch" in gap
     assert "apt-get install" in gap
     assert {"memory.core", "console.log", "calls.txt"} <= found.files.keys()
+
+
+def test_return_addresses_that_are_signed(boot: Boot, tmp_path: Path) -> None:
+    session = boot("qemu-virt", cpu="max")
+    session.suspend()
+    found = _diagnose(session, tmp_path)
+    assert {"psci_system_suspend", "pm_suspend", "el0t_64_sync"} <= set(found.evidence.vcpus[0].functions)
 
 
 # ------------------------------------------------------------------------------- the folder

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
@@ -28,6 +29,7 @@ _NAMES: Final = {
 _REGIME: Final = ("SCTLR_EL1", "TCR_EL1", "TTBR0_EL1", "TTBR1_EL1")
 _PAGE: Final = 4096
 _INSTRUCTION: Final = 4
+_SCTLR_M: Final = 1 << 0
 _T1SZ: Final = 16
 """Where TCR_EL1 has the size of the kernel's half of the address space."""
 
@@ -45,6 +47,7 @@ class PhysicalMemory:
 
     def __init__(self, gdb: Gdb) -> None:
         self._gdb = gdb
+        self._read_table: Callable[[int, int], bytes] = self.read
 
     @contextmanager
     def reading(self) -> Iterator[PhysicalMemory]:
@@ -54,6 +57,7 @@ class PhysicalMemory:
             GdbError: the stub has no such mode.
         """
         self._switch(on=True)
+        self._read_table = functools.cache(self.read)  # the machine stands
         try:
             yield self
         finally:
@@ -76,7 +80,7 @@ class PhysicalMemory:
         data = bytearray()
         while len(data) < length:
             at = address + len(data)
-            physical = translate(at, regime, self.read)
+            physical = translate(at, regime, self._read_table)
             if physical is None:
                 raise GdbError(f"nothing is mapped at {at:#x}")
             data += self.read(physical, min(length - len(data), _PAGE - at % _PAGE))
@@ -119,6 +123,15 @@ def read_vcpus(gdb: Gdb, memory: PhysicalMemory, status: Status, name: Name, gap
         symbols = {address: symbol for address in addresses if (symbol := name(address))}
         result.append(replace(vcpu, backtrace=frames, symbols=symbols))
     return tuple(result)
+
+
+def kernel_regime(registers: Mapping[str, int]) -> TranslationRegime | None:
+    """How the kernel's addresses are translated, by a vCPU's registers; None if they do not tell."""
+    values = {_NAMES.get(name, name): value for name, value in registers.items()}
+    if not all(name in values for name in _REGIME):
+        return None
+    regime = TranslationRegime(*(values[name] for name in _REGIME))
+    return regime if regime.sctlr & _SCTLR_M and regime.ttbr1 else None
 
 
 def _with_chain(vcpu: Vcpu, memory: PhysicalMemory) -> Vcpu:

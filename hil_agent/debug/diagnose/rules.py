@@ -41,6 +41,13 @@ def _panic(evidence: Evidence) -> Iterator[str]:
         yield f"the kernel has panicked: {line[line.index(_PANIC) :].strip()}"
 
 
+def _given_up(evidence: Evidence) -> Iterator[str]:
+    status = evidence.status
+    reason = status.reason or "nobody knows why"
+    if status.state is State.CRASHED and status.target_pid is not None and _PANIC not in reason:
+        yield f"the session has given the guest up: {_first_line(reason)}"
+
+
 def _elsewhere(evidence: Evidence) -> Iterator[str]:
     resumed, call = evidence.last_event("resumed"), evidence.last_call("SYSTEM_SUSPEND")
     if resumed is None or call is None or evidence.status.state is State.SUSPENDED:
@@ -172,6 +179,7 @@ def _first_line(text: str) -> str:
 RULES: Final = (
     Rule("machine-lost", _machine_lost, "qemu.log and session.log tell how it ended"),
     Rule("panic", _panic, "kernel.log, and the backtrace of the vCPU that is in panic()"),
+    Rule("given-up", _given_up, "session.log, and vcpus.txt"),
     Rule("resumed-elsewhere", _elsewhere, "journal.jsonl; hil-agent context shows and sets the context"),
     Rule(
         "exception-loop",

@@ -224,3 +224,8 @@ def test_a_guest_that_is_idle(vcpu: Vcpu) -> None:
 def test_a_vcpu_that_is_off_is_no_cause() -> None:
     off = Vcpu(0, "off", {"cpsr": _MASKED, "SCTLR_EL1": 0})
     assert conclude(Evidence(_status(resumes=1), vcpus=(off,))) == ()
+
+
+def test_a_guest_that_the_session_gave_up() -> None:
+    evidence = Evidence(_status("crashed", reason="vCPU 0: unexpected SError at EL2\nmore"))
+    assert _first(evidence) == "the session has given the guest up: vCPU 0: unexpected SError at EL2"
