@@ -25,9 +25,9 @@ from hil_agent.debug.diagnose import files, rules, summary
 from hil_agent.debug.diagnose.evidence import Diagnosis, Evidence, Vcpu
 from hil_agent.debug.diagnose.gaps import Gaps
 from hil_agent.debug.diagnose.gic import Interrupt, interrupt_names, read_interrupts
-from hil_agent.debug.diagnose.kernel import KernelFile, LiveKernel
 from hil_agent.debug.diagnose.machine import PhysicalMemory, kernel_regime, read_vcpus
 from hil_agent.debug.gdb import Gdb
+from hil_agent.debug.kernel import KernelFile, LiveKernel
 from hil_agent.errors import FileError, GuestError, HostError, ProtocolError, StateError
 from hil_agent.guest.device_tree import describe
 from hil_agent.session.client import Session
@@ -125,11 +125,7 @@ class _Gathering:
 
     def _plan(self) -> BootPlan | None:
         with self._gaps.noting("what was booted"):
-            path = self._session.folder.plan
-            try:
-                return BootPlan.model_validate_json(path.read_bytes())
-            except ValidationError as error:
-                raise FileError(f"is no boot plan: {error}", path=path) from error
+            return BootPlan.read(self._session.folder.plan)
         return None
 
     def _journal(self) -> tuple[tuple[TraceRecord, ...], tuple[Mapping[str, Any], ...]]:
