@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from hil_agent.debug import Gdb
 from hil_agent.debug.diagnose import Diagnosis, diagnose
 from hil_agent.errors import GuestError
 from hil_agent.session import Session, State
@@ -125,6 +126,22 @@ def test_a_suspend_that_is_refused(boot: Boot, tmp_path: Path) -> None:
     found = _diagnose(session, tmp_path)
     assert found.findings[0].rule == "suspend-refused"
     assert "answered DENIED: by the fault" in found.findings[0].what
+
+
+def test_a_vcpu_that_never_comes(boot: Boot, tmp_path: Path) -> None:
+    session = boot("qemu-virt", cpus=2, fault=("kind=lost-power-on",))
+    found = _diagnose(session, tmp_path)
+    assert "oops" in {finding.rule for finding in found.findings}
+    assert any("CPU1: failed to come online" in finding.what for finding in found.findings)
+
+
+def test_a_guest_that_a_debugger_holds(steady: Session, tmp_path: Path) -> None:
+    with Gdb(Path(str(steady.status().gdb))) as gdb:
+        pc = gdb.registers(names=["pc"])
+        found = _diagnose(steady, tmp_path)
+        assert found.findings[0].rule == "held"
+        assert (gdb.registers(names=["pc"]), steady.status().state) == (pc, State.STOPPED)
+    assert steady.exec("echo on").text == "on"
 
 
 @pytest.mark.parametrize(("cpus", "read"), [(1, True), (2, False)], ids=["one vCPU", "two vCPUs"])

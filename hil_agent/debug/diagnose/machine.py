@@ -16,16 +16,6 @@ from hil_agent.debug.mi import Frame, GdbError, Thread
 from hil_agent.session.documents import Status
 from hil_agent.symbols.translation import TranslationRegime, translate
 
-_NAMES: Final = {
-    "SCTLR": "SCTLR_EL1",
-    "VBAR": "VBAR_EL1",
-    "CPACR": "CPACR_EL1",
-    "CNTKCTL": "CNTKCTL_EL1",
-    "AMAIR0": "AMAIR_EL1",
-    "CSSELR": "CSSELR_EL1",
-}
-"""QEMU calls some registers as AArch32 does."""
-
 _REGIME: Final = ("SCTLR_EL1", "TCR_EL1", "TTBR0_EL1", "TTBR1_EL1")
 _PAGE: Final = 4096
 _INSTRUCTION: Final = 4
@@ -108,8 +98,7 @@ def read_vcpus(gdb: Gdb, memory: PhysicalMemory, status: Status, name: Name, gap
     vcpus = []
     for cpu, thread in sorted(threads.items()):
         with gaps.noting(f"the registers of vCPU {cpu}"):
-            named = {_NAMES.get(name, name): value for name, value in gdb.registers(thread).items()}
-            vcpus.append(Vcpu(cpu, powers.get(cpu, ""), named))
+            vcpus.append(Vcpu(cpu, powers.get(cpu, ""), gdb.registers(thread)))
     with gaps.noting("stacks and code in physical memory"), memory.reading():
         vcpus = [_with_chain(vcpu, memory) for vcpu in vcpus]
     result = []
@@ -127,10 +116,9 @@ def read_vcpus(gdb: Gdb, memory: PhysicalMemory, status: Status, name: Name, gap
 
 def kernel_regime(registers: Mapping[str, int]) -> TranslationRegime | None:
     """How the kernel's addresses are translated, by a vCPU's registers; None if they do not tell."""
-    values = {_NAMES.get(name, name): value for name, value in registers.items()}
-    if not all(name in values for name in _REGIME):
+    if not all(name in registers for name in _REGIME):
         return None
-    regime = TranslationRegime(*(values[name] for name in _REGIME))
+    regime = TranslationRegime(*(registers[name] for name in _REGIME))
     return regime if regime.sctlr & _SCTLR_M and regime.ttbr1 else None
 
 
