@@ -41,7 +41,7 @@ class KernelFile:
             HostError: the cache cannot be written.
         """
         guest = plan.guest
-        symbols = symbols_for(guest.kernel, load_address=guest.load_address)
+        symbols = symbols_for(guest.kernel, guest.symbols, load_address=guest.load_address)
         if symbols is None:
             return None
         kernel = recognise(guest.kernel, load_address=guest.load_address, entry=guest.entry)

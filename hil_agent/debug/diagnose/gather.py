@@ -263,7 +263,8 @@ def _versions(plan: BootPlan | None) -> dict[str, str]:
         return found
     if isinstance(plan.board, QemuBoard):
         found[plan.board.qemu] = _version(plan.board.qemu)
-    booted = (plan.guest.kernel, plan.guest.initramfs, plan.guest.device_tree)
+    guest = plan.guest
+    booted = (guest.kernel, guest.initramfs, guest.device_tree, guest.symbols)
     return found | {str(path): _sha256(path) for path in booted if path is not None}
 
 
