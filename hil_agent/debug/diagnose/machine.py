@@ -13,11 +13,15 @@ from hil_agent.debug.diagnose.gaps import Gaps
 from hil_agent.debug.diagnose.unwind import walk
 from hil_agent.debug.gdb import Gdb
 from hil_agent.debug.mi import Frame, GdbError, Thread
+from hil_agent.errors import GuestError
 from hil_agent.session.documents import Status
 from hil_agent.symbols.translation import TranslationRegime, translate
 
 _REGIME: Final = ("SCTLR_EL1", "TCR_EL1", "TTBR0_EL1", "TTBR1_EL1")
 _PAGE: Final = 4096
+_LARGEST: Final = 16 << 20
+"""Bytes that are read at once. How much there is to read, a guest may tell."""
+
 _INSTRUCTION: Final = 4
 _SCTLR_M: Final = 1 << 0
 _T1SZ: Final = 16
@@ -66,7 +70,10 @@ class PhysicalMemory:
 
         Raises:
             GdbError: nothing is mapped there.
+            GuestError: so much is asked for that the guest's own word for it can only be wrong.
         """
+        if length > _LARGEST:
+            raise GuestError(f"the kernel's memory tells of {length} bytes at {address:#x}, which cannot be")
         data = bytearray()
         while len(data) < length:
             at = address + len(data)
