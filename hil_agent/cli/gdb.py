@@ -7,7 +7,7 @@ import os
 import click
 
 from hil_agent.cli.output import json_option, print_fields, print_json
-from hil_agent.debug.diagnose.kernel import KernelFile
+from hil_agent.debug.kernel import KernelFile
 from hil_agent.errors import StateError
 from hil_agent.host import require
 from hil_agent.session.client import Session

@@ -22,7 +22,7 @@ _PSTATE_I: Final = 1 << 7
 _SCTLR_M: Final = 1 << 0
 _MASK64: Final = (1 << 64) - 1
 
-VECTORS_SIZE: Final = 0x800
+_VECTORS_SIZE: Final = 0x800
 """Bytes of a vector table (Arm ARM D1.4, exception vectors)."""
 
 
@@ -116,11 +116,16 @@ class Vcpu:
     @property
     def excepts_for_ever(self) -> bool:
         """Whether taking an exception at EL1 leads to the next one, as the vectors cannot be executed."""
-        try:
-            pc, elr, vectors = (self.registers[name] for name in ("pc", "ELR_EL1", "VBAR_EL1"))
-        except KeyError:
+        registers = self.registers
+        if self.level != 1 or not self.in_vectors or "ELR_EL1" not in registers:
             return False
-        return self.level == 1 and all((address - vectors) & _MASK64 < VECTORS_SIZE for address in (pc, elr))
+        return _in_vectors(registers["ELR_EL1"], registers["VBAR_EL1"])
+
+    @property
+    def in_vectors(self) -> bool:
+        """Whether it is in EL1's vector table."""
+        registers = self.registers
+        return {"pc", "VBAR_EL1"} <= registers.keys() and _in_vectors(registers["pc"], registers["VBAR_EL1"])
 
     @property
     def timers(self) -> tuple[Timer, ...]:
@@ -148,6 +153,10 @@ class Vcpu:
     def name(self, address: int) -> str:
         """An address, by the symbol that it belongs to if there is one."""
         return self.symbols.get(address, f"{address:#x}")
+
+
+def _in_vectors(address: int, vectors: int) -> bool:
+    return (address - vectors) & _MASK64 < _VECTORS_SIZE
 
 
 @dataclass(frozen=True)

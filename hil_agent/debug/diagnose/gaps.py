@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hil_agent.errors import HilAgentError
+
+_log = logging.getLogger(__name__)
 
 
 class Gaps:
@@ -27,3 +30,6 @@ class Gaps:
             self.found.append(f"{what}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
         except OSError as error:
             self.found.append(f"{what}: {error.strerror or error}")
+        except Exception as error:  # what a broken guest's memory holds may surprise us
+            _log.exception("%s could not be had", what)
+            self.found.append(f"{what}: a bug in hil_agent: {type(error).__name__}: {error}")

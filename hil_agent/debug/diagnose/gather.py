@@ -9,9 +9,11 @@ import platform
 import shutil
 import subprocess
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,10 +25,10 @@ from hil_agent.debug.diagnose import files, rules, summary
 from hil_agent.debug.diagnose.evidence import Diagnosis, Evidence, Vcpu
 from hil_agent.debug.diagnose.gaps import Gaps
 from hil_agent.debug.diagnose.gic import Interrupt, interrupt_names, read_interrupts
-from hil_agent.debug.diagnose.kernel import KernelFile
-from hil_agent.debug.diagnose.machine import Name, PhysicalMemory, read_vcpus
+from hil_agent.debug.diagnose.machine import PhysicalMemory, kernel_regime, read_vcpus
 from hil_agent.debug.gdb import Gdb
-from hil_agent.errors import FileError, HostError, ProtocolError, StateError
+from hil_agent.debug.kernel import KernelFile, LiveKernel
+from hil_agent.errors import FileError, GuestError, HostError, ProtocolError, StateError
 from hil_agent.guest.device_tree import describe
 from hil_agent.session.client import Session
 from hil_agent.session.documents import Status, TraceRecord
@@ -123,11 +125,7 @@ class _Gathering:
 
     def _plan(self) -> BootPlan | None:
         with self._gaps.noting("what was booted"):
-            path = self._session.folder.plan
-            try:
-                return BootPlan.model_validate_json(path.read_bytes())
-            except ValidationError as error:
-                raise FileError(f"is no boot plan: {error}", path=path) from error
+            return BootPlan.read(self._session.folder.plan)
         return None
 
     def _journal(self) -> tuple[tuple[TraceRecord, ...], tuple[Mapping[str, Any], ...]]:
@@ -173,16 +171,33 @@ class _Gathering:
 
     def _look(self, gdb: Gdb, status: Status, kernel: KernelFile | None) -> _Seen:
         memory = PhysicalMemory(gdb)
-        name: Name = _no_symbol
+        live = None
         if kernel is not None:
             with self._gaps.noting("where the kernel runs"):
                 with memory.reading():
                     live = kernel.locate(memory.read)
-                name = live.name
                 for command in live.gdb_commands:
                     gdb.console(command)
-        vcpus = read_vcpus(gdb, memory, status, name, self._gaps)
-        return _Seen(vcpus, self._interrupts(memory, len(vcpus)))
+        vcpus = read_vcpus(gdb, memory, status, live.name if live else _no_symbol, self._gaps)
+        log = self._kernel_log(memory, live, vcpus) if live else ()
+        return _Seen(vcpus, self._interrupts(memory, len(vcpus)), log)
+
+    def _kernel_log(
+        self, memory: PhysicalMemory, kernel: LiveKernel, vcpus: Iterable[Vcpu]
+    ) -> tuple[str, ...]:
+        with self._gaps.noting("the kernel's log in its memory"):
+            known = chain((vcpu.registers for vcpu in vcpus), self._registers_at_suspend())
+            regime = next(filter(None, map(kernel_regime, known)), None)
+            if regime is None:
+                raise GuestError("no vCPU has its MMU on")
+            with memory.reading():
+                return kernel.log(partial(memory.read_virtual, regime=regime))
+        return ()
+
+    def _registers_at_suspend(self) -> Iterator[Mapping[str, int]]:
+        """Those of the last suspend: a vCPU that was resumed does not have its page tables at once."""
+        for registers in self._session.registers().suspended.values():
+            yield {name: int(value, 16) for name, value in registers.items()}
 
     def _interrupts(self, memory: PhysicalMemory, cpus: int) -> tuple[Interrupt, ...]:
         with self._gaps.noting("the interrupt controller"):
@@ -248,7 +263,8 @@ def _versions(plan: BootPlan | None) -> dict[str, str]:
         return found
     if isinstance(plan.board, QemuBoard):
         found[plan.board.qemu] = _version(plan.board.qemu)
-    booted = (plan.guest.kernel, plan.guest.initramfs, plan.guest.device_tree)
+    guest = plan.guest
+    booted = (guest.kernel, guest.initramfs, guest.device_tree, guest.symbols)
     return found | {str(path): _sha256(path) for path in booted if path is not None}
 
 

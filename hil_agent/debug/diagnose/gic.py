@@ -23,7 +23,9 @@ _ENABLED, _PENDING, _ACTIVE = 0x100, 0x200, 0x300
 _SGI_FRAME: Final = 0x10000
 _PRIVATE: Final = 32
 _LAST: Final = 1020
-_PPI_FIRST: Final = 16
+SGIS: Final = 16
+"""Below it are the interrupts that vCPUs raise at each other."""
+
 
 _KNOWN: Final = {
     23: "performance monitors",
@@ -93,7 +95,7 @@ def interrupt_names(dtb: bytes) -> dict[int, str]:
     for node in _nodes(flat_tree.parse(dtb).root):
         cells = node.cells("interrupts")
         for kind, number, _flags in zip(cells[::3], cells[1::3], cells[2::3], strict=False):
-            intid = number + (_PRIVATE if kind == 0 else _PPI_FIRST)
+            intid = number + (_PRIVATE if kind == 0 else SGIS)
             names.setdefault(intid, node.name)
     return names
 
@@ -115,7 +117,7 @@ def _read_word(
         if (enabled | pending | active) & mask:
             yield Interrupt(
                 intid=intid,
-                name=names.get(intid, f"SGI {intid}" if intid < _PPI_FIRST else ""),
+                name=names.get(intid, f"SGI {intid}" if intid < SGIS else ""),
                 cpu=cpu,
                 enabled=bool(enabled & mask),
                 pending=bool(pending & mask),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
@@ -12,22 +13,17 @@ from hil_agent.debug.diagnose.gaps import Gaps
 from hil_agent.debug.diagnose.unwind import walk
 from hil_agent.debug.gdb import Gdb
 from hil_agent.debug.mi import Frame, GdbError, Thread
+from hil_agent.errors import GuestError
 from hil_agent.session.documents import Status
 from hil_agent.symbols.translation import TranslationRegime, translate
 
-_NAMES: Final = {
-    "SCTLR": "SCTLR_EL1",
-    "VBAR": "VBAR_EL1",
-    "CPACR": "CPACR_EL1",
-    "CNTKCTL": "CNTKCTL_EL1",
-    "AMAIR0": "AMAIR_EL1",
-    "CSSELR": "CSSELR_EL1",
-}
-"""QEMU calls some registers as AArch32 does."""
-
 _REGIME: Final = ("SCTLR_EL1", "TCR_EL1", "TTBR0_EL1", "TTBR1_EL1")
 _PAGE: Final = 4096
+_LARGEST: Final = 16 << 20
+"""Bytes that are read at once. How much there is to read, a guest may tell."""
+
 _INSTRUCTION: Final = 4
+_SCTLR_M: Final = 1 << 0
 _T1SZ: Final = 16
 """Where TCR_EL1 has the size of the kernel's half of the address space."""
 
@@ -45,6 +41,7 @@ class PhysicalMemory:
 
     def __init__(self, gdb: Gdb) -> None:
         self._gdb = gdb
+        self._read_table: Callable[[int, int], bytes] = self.read
 
     @contextmanager
     def reading(self) -> Iterator[PhysicalMemory]:
@@ -54,6 +51,7 @@ class PhysicalMemory:
             GdbError: the stub has no such mode.
         """
         self._switch(on=True)
+        self._read_table = functools.cache(self.read)  # the machine stands
         try:
             yield self
         finally:
@@ -72,11 +70,14 @@ class PhysicalMemory:
 
         Raises:
             GdbError: nothing is mapped there.
+            GuestError: so much is asked for that the guest's own word for it can only be wrong.
         """
+        if length > _LARGEST:
+            raise GuestError(f"the kernel's memory tells of {length} bytes at {address:#x}, which cannot be")
         data = bytearray()
         while len(data) < length:
             at = address + len(data)
-            physical = translate(at, regime, self.read)
+            physical = translate(at, regime, self._read_table)
             if physical is None:
                 raise GdbError(f"nothing is mapped at {at:#x}")
             data += self.read(physical, min(length - len(data), _PAGE - at % _PAGE))
@@ -104,8 +105,7 @@ def read_vcpus(gdb: Gdb, memory: PhysicalMemory, status: Status, name: Name, gap
     vcpus = []
     for cpu, thread in sorted(threads.items()):
         with gaps.noting(f"the registers of vCPU {cpu}"):
-            named = {_NAMES.get(name, name): value for name, value in gdb.registers(thread).items()}
-            vcpus.append(Vcpu(cpu, powers.get(cpu, ""), named))
+            vcpus.append(Vcpu(cpu, powers.get(cpu, ""), gdb.registers(thread)))
     with gaps.noting("stacks and code in physical memory"), memory.reading():
         vcpus = [_with_chain(vcpu, memory) for vcpu in vcpus]
     result = []
@@ -119,6 +119,14 @@ def read_vcpus(gdb: Gdb, memory: PhysicalMemory, status: Status, name: Name, gap
         symbols = {address: symbol for address in addresses if (symbol := name(address))}
         result.append(replace(vcpu, backtrace=frames, symbols=symbols))
     return tuple(result)
+
+
+def kernel_regime(registers: Mapping[str, int]) -> TranslationRegime | None:
+    """How the kernel's addresses are translated, by a vCPU's registers; None if they do not tell."""
+    if not all(name in registers for name in _REGIME):
+        return None
+    regime = TranslationRegime(*(registers[name] for name in _REGIME))
+    return regime if regime.sctlr & _SCTLR_M and regime.ttbr1 else None
 
 
 def _with_chain(vcpu: Vcpu, memory: PhysicalMemory) -> Vcpu:

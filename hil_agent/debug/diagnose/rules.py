@@ -41,16 +41,21 @@ def _panic(evidence: Evidence) -> Iterator[str]:
         yield f"the kernel has panicked: {line[line.index(_PANIC) :].strip()}"
 
 
+def _given_up(evidence: Evidence) -> Iterator[str]:
+    status = evidence.status
+    reason = status.reason or "nobody knows why"
+    if status.state is State.CRASHED and status.target_pid is not None and _PANIC not in reason:
+        yield f"the session has given the guest up: {_first_line(reason)}"
+
+
 def _elsewhere(evidence: Evidence) -> Iterator[str]:
     resumed, call = evidence.last_event("resumed"), evidence.last_call("SYSTEM_SUSPEND")
     if resumed is None or call is None or evidence.status.state is State.SUSPENDED:
         return
     entry = resumed.get("entry_point")
     if entry is not None and call.result is None and call.args and entry != call.args[0]:
-        yield (
-            f"the guest was resumed at {entry}, though it had asked for {call.args[0]}: "
-            "the resume context was changed"
-        )
+        why = f"the fault {call.fault} did that" if call.fault else "the resume context was changed"
+        yield f"the guest was resumed at {entry}, though it had asked for {call.args[0]}: {why}"
 
 
 def _exceptions(evidence: Evidence) -> Iterator[str]:
@@ -124,6 +129,11 @@ def _wakers(evidence: Evidence, cpu: int) -> Iterator[str]:
             yield each.name or f"INTID {each.intid}"
 
 
+def _held(evidence: Evidence) -> Iterator[str]:
+    if evidence.status.state is State.STOPPED:
+        yield "a debugger holds the machine: it stands until that lets it go on"
+
+
 def _faulty(evidence: Evidence) -> Iterator[str]:
     for call in evidence.calls[-_RECENT:]:
         if call.fault:
@@ -144,7 +154,10 @@ def _masked(evidence: Evidence) -> Iterator[str]:
         waiting = [
             each for each in evidence.interrupts if each.enabled and each.pending and each.cpu == vcpu.cpu
         ]
-        if vcpu.level == 1 and vcpu.masks_interrupts and waiting:
+        at_rest = (
+            vcpu.waits or vcpu.in_vectors
+        )  # WFI ends also of a masked interrupt; vectors begin with all masked
+        if vcpu.level == 1 and vcpu.masks_interrupts and waiting and not at_rest:
             names = ", ".join(each.name or f"INTID {each.intid}" for each in waiting)
             yield f"vCPU {vcpu.cpu} has interrupts masked, at {vcpu.where}, while these are pending: {names}"
 
@@ -172,6 +185,7 @@ def _first_line(text: str) -> str:
 RULES: Final = (
     Rule("machine-lost", _machine_lost, "qemu.log and session.log tell how it ended"),
     Rule("panic", _panic, "kernel.log, and the backtrace of the vCPU that is in panic()"),
+    Rule("given-up", _given_up, "session.log, and vcpus.txt"),
     Rule("resumed-elsewhere", _elsewhere, "journal.jsonl; hil-agent context shows and sets the context"),
     Rule(
         "exception-loop",
@@ -184,6 +198,7 @@ RULES: Final = (
     ),
     Rule("suspend-refused", _refused, "calls.txt; hil-agent status tells which vCPUs are on"),
     Rule("suspended", _suspended, "hil-agent resume; interrupts.txt tells what could wake it"),
+    Rule("held", _held, "what the debugger shows: a breakpoint, a call that is caught"),
     Rule("mmu-off", _mmu_off, "vcpus.txt; the kernel's cpu_resume runs at physical addresses"),
     Rule("fault", _faulty, "the faults that the session was booted with, in plan.json"),
     Rule("spinning", _spinning, "vcpus.txt: who holds what it waits for?"),
@@ -220,9 +235,10 @@ _OOPSES: Final = {
     r"kernel BUG at .*": "the kernel has found a bug in itself",
     r"watchdog: BUG: soft lockup.*": "a vCPU has scheduled nothing for long",
     r"rcu: INFO: rcu_\w+ (?:self-)?detected stalls?.*": "a vCPU has not come to rest for long",
+    r"CPU\d+: failed to (?:come online|boot).*": "a vCPU that was switched on has not come",
     r"INFO: task .* blocked for more than .*": "a task waits for something that does not come",
 }
-"""What Linux says, in mm/fault.c, traps.c, watchdog.c, tree_stall.h and hung_task.c."""
+"""What Linux says, in mm/fault.c, traps.c, watchdog.c, tree_stall.h, hung_task.c and smp.c."""
 
 _REFUSALS: Final = {
     "DENIED": "other vCPUs were on, or the suspend was abandoned",

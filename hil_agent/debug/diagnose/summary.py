@@ -11,11 +11,12 @@ from typing import Final
 
 from hil_agent.debug.diagnose import files
 from hil_agent.debug.diagnose.evidence import Evidence, Finding
+from hil_agent.debug.diagnose.gic import SGIS, Interrupt
 from hil_agent.text import printable
 
 _CALLS: Final = 12
 _LOG_LINES: Final = 25
-_FRAMES: Final = 16
+_FRAMES: Final = 32
 
 
 def render(evidence: Evidence, findings: Sequence[Finding], written: Mapping[str, str]) -> str:
@@ -33,7 +34,9 @@ def render(evidence: Evidence, findings: Sequence[Finding], written: Mapping[str
         "Also": (f"- {finding.what}" for finding in findings[1:]),
         "State": _state(evidence),
         "vCPUs": _block(_vcpus(evidence)),
-        "Interrupts, enabled, pending or active": _block(files.interrupts(evidence.interrupts)),
+        "Interrupts, enabled, pending or active": _block(
+            files.interrupts(filter(_tells, evidence.interrupts))
+        ),
         "The last calls": _block(map(str, evidence.calls[-_CALLS:])),
         f"What the kernel said last, {source}": _block(evidence.said[-_LOG_LINES:]),
         "What could not be had": (f"- {gap}" for gap in evidence.missing),
@@ -81,6 +84,11 @@ def _vcpus(evidence: Evidence) -> Iterator[str]:
         yield f"vCPU {cpu.cpu}: {cpu.power}, EL{vcpu.level}{mmu}{masks}, {vcpu.where}"
         yield from list(files.backtrace(vcpu))[:_FRAMES]
         yield from files.timers(vcpu)
+
+
+def _tells(interrupt: Interrupt) -> bool:
+    """Whether an interrupt is worth a line: that other vCPUs may interrupt this one is not."""
+    return interrupt.intid >= SGIS or interrupt.pending or interrupt.active
 
 
 def _block(lines: Iterable[str]) -> Iterator[str]:

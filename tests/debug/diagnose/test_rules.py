@@ -100,6 +100,12 @@ def test_an_entry_point_that_was_changed() -> None:
     )
 
 
+def test_an_entry_point_that_a_fault_has_changed() -> None:
+    resumed = {"event": "resumed", "time_s": 2.0, "entry_point": "0x40efd039", "cause": "command"}
+    evidence = Evidence(_status(resumes=1), calls=(_call(fault="flip"),), events=(resumed,))
+    assert _first(evidence).endswith("the fault flip did that")
+
+
 def test_an_entry_point_that_was_not_changed() -> None:
     resumed = {"event": "resumed", "time_s": 2.0, "entry_point": "0x40efd038", "cause": "command"}
     assert conclude(Evidence(_status(resumes=1), calls=(_call(),), events=(resumed,))) == ()
@@ -133,6 +139,7 @@ def test_a_vcpu_that_has_not_come_far_since_its_entry() -> None:
         "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [sh:1]",
         "rcu: INFO: rcu_sched self-detected stall on CPU",
         "INFO: task sh:1 blocked for more than 120 seconds.",
+        "CPU1: failed to come online",
     ],
 )
 def test_what_the_kernel_complains_of(line: str) -> None:
@@ -210,6 +217,23 @@ def test_interrupts_that_are_masked_while_one_is_pending() -> None:
     assert _names(evidence) == ["interrupts-masked"]
 
 
+@pytest.mark.parametrize(
+    "vcpu",
+    [
+        _vcpu("cpu_do_idle", cpsr=_MASKED, code=(0xD503207F, 0)),
+        _vcpu("vectors", cpsr=_MASKED, pc=_KERNEL + 0x280, VBAR_EL1=_KERNEL),
+    ],
+    ids=["in wfi", "in its vectors"],
+)
+def test_interrupts_that_are_about_to_be_taken_are_no_cause(vcpu: Vcpu) -> None:
+    evidence = Evidence(_status(), vcpus=(vcpu,), interrupts=(_interrupt(27, pending=True),))
+    assert "interrupts-masked" not in _names(evidence)
+
+
+def test_a_guest_that_a_debugger_holds() -> None:
+    assert _first(Evidence(_status("stopped"))).startswith("a debugger holds the machine")
+
+
 def test_a_guest_that_is_off() -> None:
     assert _names(Evidence(_status("off", "off"))) == ["off"]
 
@@ -224,3 +248,8 @@ def test_a_guest_that_is_idle(vcpu: Vcpu) -> None:
 def test_a_vcpu_that_is_off_is_no_cause() -> None:
     off = Vcpu(0, "off", {"cpsr": _MASKED, "SCTLR_EL1": 0})
     assert conclude(Evidence(_status(resumes=1), vcpus=(off,))) == ()
+
+
+def test_a_guest_that_the_session_gave_up() -> None:
+    evidence = Evidence(_status("crashed", reason="vCPU 0: unexpected SError at EL2\nmore"))
+    assert _first(evidence) == "the session has given the guest up: vCPU 0: unexpected SError at EL2"

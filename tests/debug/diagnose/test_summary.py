@@ -54,6 +54,14 @@ def test_a_vcpu_is_told_with_its_backtrace_and_timers() -> None:
     assert "    vCPU 1: off" in text
 
 
+def test_interrupts_between_vcpus_are_told_where_they_are_on_their_way() -> None:
+    idle = Interrupt(1, "SGI 1", 0, enabled=True, pending=False, active=False)
+    coming = Interrupt(2, "SGI 2", 0, enabled=True, pending=True, active=False)
+    text = render(Evidence(_STATUS, interrupts=(idle, coming)), (), {})
+    assert "SGI 2" in text
+    assert "SGI 1" not in text
+
+
 def test_what_a_guest_says_is_neither_markdown_nor_for_the_terminal() -> None:
     text = render(Evidence(_STATUS, console=("```", "# no title", "\x1b[31mred")), (), {})
     assert "    ```\n    # no title\n    \\x1b[31mred\n" in text

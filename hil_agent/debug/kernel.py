@@ -1,4 +1,4 @@
-"""The guest's kernel: what it calls its addresses."""
+"""The guest's kernel: what it calls its addresses, and its log."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from hil_agent.errors import GuestError
 from hil_agent.guest.kernel import recognise
 from hil_agent.guest.layout import plan_layout
 from hil_agent.session.plan import BootPlan
 from hil_agent.symbols.gdb import gdb_script
 from hil_agent.symbols.kaslr import virtual_start
 from hil_agent.symbols.kernel import KernelSymbols, symbols_for
+from hil_agent.symbols.printk import read_log
+from hil_agent.symbols.vmcoreinfo import ReadVirtual, read_vmcoreinfo
 
 _LONGEST: Final = 1 << 16
 """Bytes. What is further behind a symbol is not its own: a stripped kernel does not name its data."""
@@ -38,7 +41,7 @@ class KernelFile:
             HostError: the cache cannot be written.
         """
         guest = plan.guest
-        symbols = symbols_for(guest.kernel, load_address=guest.load_address)
+        symbols = symbols_for(guest.kernel, guest.symbols, load_address=guest.load_address)
         if symbols is None:
             return None
         kernel = recognise(guest.kernel, load_address=guest.load_address, entry=guest.entry)
@@ -71,6 +74,18 @@ class LiveKernel:
         return gdb_script(
             symbols.elf, linked=symbols.linked, load_address=load_address, virtual_start=self.start
         )
+
+    def log(self, read: ReadVirtual) -> tuple[str, ...]:
+        """The kernel's log, a line each; what the reading raises passes through.
+
+        Raises:
+            GuestError: it is not there, or not yet.
+        """
+        symbols = self.file.symbols
+        if self.start is None:
+            raise GuestError("the kernel does not run at its virtual addresses yet")
+        info = read_vmcoreinfo(symbols.table, self.start - symbols.linked, read)
+        return tuple(line for record in read_log(info, read) for line in str(record).splitlines())
 
     def name(self, address: int) -> str | None:
         """An address, virtual or physical, in words: ``cpu_resume+0x12``; None if it is not in the kernel."""
