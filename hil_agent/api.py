@@ -92,6 +92,10 @@ class BootOptions(GuestOptions, FaultOptions, DebugOptions, total=False):
     """Announced, and what is answered follows it."""
     poison: bool | None
     """Fill what PSCI leaves undefined at an entry point."""
+    trusted_os: str | None
+    """One to be imitated: ``migratable`` or ``not-migratable``."""
+    mitigations: bool | None
+    """Offer the workarounds of the profile for CPUs that need them."""
     context_order: str | None
     """What a suspend does first: ``state-first`` or ``context-first``."""
     trap: str | None

@@ -24,6 +24,15 @@ from hil_agent.psci.idle import IdleState
 from hil_agent.psci.state import ContextOrder
 from hil_agent.suggest import suggest
 
+
+class TrustedOsKind(StrEnum):
+    """What a Trusted OS that runs on one vCPU at a time lets the guest do with it."""
+
+    NONE = "none"
+    MIGRATABLE = "migratable"
+    NOT_MIGRATABLE = "not-migratable"
+
+
 MOST_CPUS = 32
 """More vCPUs than that have never been tried."""
 
@@ -87,6 +96,15 @@ class Board(BaseModel):
     poison: bool = Field(
         default=False,
         description="Fill registers that PSCI leaves undefined at an entry point with recognisable values.",
+    )
+    trusted_os: TrustedOsKind = Field(
+        default=TrustedOsKind.NONE,
+        strict=False,
+        description="A Trusted OS to be imitated, on vCPU 0 at first: what MIGRATE and its kin are about.",
+    )
+    mitigations: bool = Field(
+        default=False,
+        description="Offer workarounds for CPUs that need them. Linux calls them at each exception: slow.",
     )
     context_order: ContextOrder = Field(
         default=ContextOrder.STATE_FIRST,

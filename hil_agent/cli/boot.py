@@ -32,6 +32,10 @@ _OPTIONS = (
     click.Option(
         ["--poison"], is_flag=True, default=None, help="Poison what PSCI leaves undefined at an entry point."
     ),
+    click.Option(["--trusted-os"], help="A Trusted OS to be imitated: migratable or not-migratable."),
+    click.Option(
+        ["--mitigations"], is_flag=True, default=None, help="Offer the workarounds of CPUs that need them."
+    ),
     click.Option(["--context-order"], help="What a suspend does first: state-first or context-first."),
     click.Option(
         ["--fault"],

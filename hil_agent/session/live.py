@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Self
 
-from hil_agent.board.schema import WakeSource
+from hil_agent.board.schema import Board, TrustedOsKind, WakeSource
 from hil_agent.console import Cancellation, Cancelled, ConsoleHub
 from hil_agent.el2 import El2TrapSource
 from hil_agent.el2.idle import RepeatedAnswers
@@ -19,7 +19,7 @@ from hil_agent.guest import flat_tree
 from hil_agent.guest.device_tree import MachineDescription, describe, patch
 from hil_agent.guest.kernel import recognise
 from hil_agent.guest.layout import Layout, plan_layout
-from hil_agent.psci import EntryState, Profile, VirtualPsci, get_profile
+from hil_agent.psci import EntryState, Profile, TrustedOs, VirtualPsci, get_profile, with_trusted_os
 from hil_agent.psci.entry import PSTATE_DAIF, PSTATE_EL1H, SCTLR_EL1_RESET
 from hil_agent.psci.faults import FaultInjector
 from hil_agent.psci.version import V0_2, V1_0
@@ -84,9 +84,7 @@ class LiveSession:
 
     def _start(self, stack: ExitStack) -> None:
         plan, folder, board = self._plan, self._folder, self._plan.board
-        profile = replace(get_profile(board.profile), poisons=board.poison)
-        if board.psci_version is not None:
-            profile = profile.with_version(board.psci_version)
+        profile = _profile(board)
         monitor = Monitor.load()
         layout = _layout(plan, monitor)
         code = board.rom.start if board.rom else layout.monitor.start + monitor.areas_size(board.cpus)
@@ -265,6 +263,16 @@ def _layout(plan: BootPlan, monitor: Monitor) -> Layout:
         initramfs=guest.initramfs,
         initrd_address=guest.initrd_address,
     )
+
+
+def _profile(board: Board) -> Profile:
+    """Whose vPSCI is imitated, as the board wants it."""
+    profile = replace(get_profile(board.profile), poisons=board.poison)
+    if board.mitigations:
+        profile = profile.with_mitigations()
+    if board.trusted_os is not TrustedOsKind.NONE:
+        profile = with_trusted_os(profile, TrustedOs[board.trusted_os.name])
+    return profile if board.psci_version is None else profile.with_version(board.psci_version)
 
 
 def _device_tree(

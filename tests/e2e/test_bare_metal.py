@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ DAIF = 0x3C0
 MMU_AND_CACHES = 1 << 0 | 1 << 2 | 1 << 12
 CONTEXT_ID = 0x1122334455667788
 UNDEFINED = 0x02000000
+SOON_S = 10.0
 SYNCHRONOUS_EL1H = 0x200
 SYSTEM_OFF, SYSTEM_RESET, SYSTEM_RESET2, SYSTEM_OFF2 = 0x84000008, 0x84000009, 0xC4000012, 0xC4000015
 EC_SHIFT, DATA_ABORT = 26, 0x25
@@ -287,6 +289,10 @@ def switched_off(boot_shared: Boot, assemble: Assemble, end: End) -> Session:
     version = "1.3" if end.off == SYSTEM_OFF2 else None
     session = boot_shared(**guest, profile=end.profile, psci_version=version, wait=False)
     session.wait(State.OFF, timeout_s=10)
+    deadline = time.monotonic() + SOON_S
+    while not said(session).get("boots"):  # its last words may still be on their way
+        assert time.monotonic() < deadline, "the guest has not said that it booted again"
+        time.sleep(0.01)
     return session
 
 

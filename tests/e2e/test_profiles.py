@@ -132,3 +132,13 @@ def test_before_0_2_only_the_function_ids_of_the_device_tree_are_called(linux: L
 def test_without_system_suspend_the_message_says_why(linux: Linux) -> None:
     with pytest.raises(StateError, match="s2idle"):
         linux.session.suspend()
+
+
+def test_linux_sees_the_trusted_os(boot: Boot) -> None:
+    session = boot(profile="spec", cpus=2, trusted_os="migratable")
+    assert "psci: Trusted OS resident on physical CPU 0x0" in session.exec("dmesg").text
+
+
+def test_linux_calls_the_workarounds_that_xen_offers_on_cpus_that_need_them(boot: Boot) -> None:
+    counters = boot(profile="xen", mitigations=True, timeout_s=120.0).status().counters
+    assert {"SMCCC_ARCH_WORKAROUND_1", "SMCCC_ARCH_WORKAROUND_2"} <= counters.keys()
