@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from hil_agent.debug import Gdb
 from hil_agent.session import Session, State
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ STANDBY, POWER_DOWN = 0x1, 0x10003
 CONTEXT_ID = 0x1122334455667788
 STAYS = 5
 BOTH = "standby,power-down"
+CPU_SUSPEND = 0xC4000001
+HVC = 0xD4000002
+SOON_S = 20
 
 
 class Machine(NamedTuple):
@@ -141,7 +145,7 @@ def test_registers_of_a_guest_that_waits_are_its_own(boot: Boot, assemble: Assem
     registers = session.registers().suspended[0]
     numbered = {f"x{number}": number for number in range(4, 31)}
     assert {name: int(registers[name], 16) for name in numbered} == numbered
-    assert (int(registers["x0"], 16), int(registers["x1"], 16)) == (0xC4000001, STANDBY)
+    assert (int(registers["x0"], 16), int(registers["x1"], 16)) == (CPU_SUSPEND, STANDBY)
     assert LOAD_ADDRESS < int(registers["pc"], 16) < LOAD_ADDRESS + 0x2000
 
 
@@ -260,3 +264,69 @@ def test_on_xen_a_power_down_state_fails_as_xen_has_it_as_standby(boot: Boot) ->
     used, rejected = usage(session), usage(session, "rejected")
     assert used["cpu-standby"] > 0
     assert (used["cpu-power-down"], rejected["cpu-power-down"] > 0) == (0, True)
+
+
+# -------------------------------------------------------------------------------- debuggers
+
+
+def attach(session: Session) -> Gdb:
+    socket = session.status().gdb
+    assert socket is not None
+    return Gdb(Path(socket))
+
+
+def test_a_debugger_sees_a_guest_that_waits_behind_its_call(boot: Boot, assemble: Assemble) -> None:
+    numbered = {f"x{number}": number for number in range(4, 31)}
+    with attach(boot_idler(boot, assemble, Machine(STANDBY))) as gdb:
+        registers = gdb.registers(1)
+        instruction = int.from_bytes(gdb.read_memory(registers["pc"] - 4, 4), "little")
+    assert {name: registers[name] for name in numbered} == numbered
+    assert (registers["x0"], registers["x1"], instruction) == (CPU_SUSPEND, STANDBY, HVC)
+
+
+@pytest.fixture
+def idling(linux: Session) -> Session:
+    """Linux, with answers that are repeated."""
+    linux.exec(IDLE)
+    return linux
+
+
+def test_a_debugger_catches_calls_that_were_repeated(idling: Session) -> None:
+    with attach(idling) as gdb:
+        gdb.console("monitor break psci CPU_SUSPEND")
+        gdb.go()
+        caller = gdb.wait_stop(SOON_S).thread
+        assert gdb.registers(caller, ["x0"])["x0"] == CPU_SUSPEND
+
+
+def test_a_debugger_steps_over_a_call_that_was_repeated(idling: Session) -> None:
+    with attach(idling) as gdb:
+        gdb.console("monitor break psci CPU_SUSPEND")
+        while True:
+            gdb.go()
+            caller = gdb.wait_stop(SOON_S).thread
+            before = gdb.registers(caller, ["pc", "x1"])
+            if before["x1"] == STANDBY:
+                break
+        gdb.console("monitor break clear")
+        gdb.step_instruction(caller)
+        gdb.wait_stop(SOON_S)
+        after = gdb.registers(caller, ["pc", "x0"])
+        assert (after["pc"], after["x0"]) == (before["pc"] + 4, 0)
+
+
+def test_a_fault_that_a_debugger_adds_strikes_calls_that_were_repeated(boot: Boot) -> None:
+    session = boot(profile="spec", idle_states=BOTH)
+    session.exec(IDLE)
+    before = sum(usage(session, "rejected").values())
+    with attach(session) as gdb:
+        gdb.console("monitor fault kind=return,function=CPU_SUSPEND,nth=1,code=DENIED")
+    session.exec("sleep 0.1")
+    assert sum(usage(session, "rejected").values()) == before + 1
+
+
+def test_calls_are_repeated_again_when_the_debugger_has_gone(idling: Session) -> None:
+    with attach(idling):
+        before = idling.status().untraced
+    idling.exec(IDLE)
+    assert idling.status().untraced > before
