@@ -49,6 +49,8 @@ class GuestOptions(TypedDict, total=False):
     """Physical address of the first instruction, if the kernel's file does not tell it right."""
     initrd_address: int | None
     """Physical address of the initramfs."""
+    symbols: Path | None
+    """The kernel's vmlinux; default: the guest's own, or what is recovered from the kernel."""
     ready: str | None
     """Regular expression that matches on the console when the guest is up; default: the guest's own."""
     progress: Progress
@@ -174,6 +176,7 @@ def _catalogued(board: Board, options: BootOptions) -> tuple[GuestFiles, str | N
         command_line=" ".join(filter(None, (recipe.description.command_line, options.get("append")))),
         device_tree=_absolute(options.get("device_tree")),
         initrd_address=options.get("initrd_address"),
+        symbols=_absolute(options.get("symbols")) or recipe.symbols,
     )
     return files, recipe.description.ready
 
@@ -197,6 +200,7 @@ def _given(kernel: Path, options: BootOptions) -> tuple[GuestFiles, str | None]:
         load_address=load_address,
         entry=entry,
         initrd_address=options.get("initrd_address"),
+        symbols=_absolute(options.get("symbols")),
     )
     return files, _PROMPT if is_linux else None
 

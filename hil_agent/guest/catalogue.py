@@ -75,6 +75,11 @@ class LinuxDescription(BaseModel):
     ready: ReadyExpression
     prompt: str = Field(min_length=1, description="The shell's prompt, as it stands on the console")
     command_line: str = Field(description="Kernel command line")
+    symbols: Path | None = Field(
+        default=None,
+        description="The kernel's vmlinux, for debuggers, relative to the recipe's folder; without one, "
+        "symbols are recovered from the kernel",
+    )
 
 
 class AssembledDescription(BaseModel):
@@ -125,10 +130,16 @@ class Recipe:
             raise FileError("is missing; the kernel starts it as the first process", path=root / "init")
         return cls(folder.name, folder, description, files)
 
+    @property
+    def symbols(self) -> Path | None:
+        """The kernel's vmlinux, if the recipe names one."""
+        named = self.description.symbols if isinstance(self.description, LinuxDescription) else None
+        return None if named is None else self.folder.absolute() / named
+
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that change when the recipe does."""
         digest = hashlib.sha256(_FORMAT)
-        parts = [self.description.model_dump_json().encode()]
+        parts = [self.description.model_dump_json(exclude={"symbols"}).encode()]  # these do not go into it
         for path, data in self.files.items():
             parts += [path.encode(), data]
         for part in parts:

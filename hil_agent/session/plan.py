@@ -45,6 +45,10 @@ class GuestFiles(BaseModel):
     load_address: int | None = Field(default=None, description="Physical address of a flat binary")
     entry: int | None = Field(default=None, description="Physical address of the first instruction")
     initrd_address: int | None = Field(default=None, description="Physical address of the initramfs")
+    symbols: Path | None = Field(
+        default=None,
+        description="The kernel's vmlinux; null: its symbols are recovered from the kernel itself",
+    )
 
 
 class BootPlan(BaseModel):

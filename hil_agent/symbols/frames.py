@@ -36,6 +36,7 @@ _PT_REGS_SP, _PT_REGS_PC = 248, 256
 
 _CIE_ID = 0xFFFFFFFF
 _VERSION = 4
+_ADDRESS_SIZE = 8
 _CODE_UNIT, _DATA_UNIT = 4, -8
 _ADVANCE, _OFFSET, _RESTORE = 0x40, 0x80, 0xC0  # the operand is in the low six bits
 _ADVANCE_4, _UNDEFINED, _DEF_CFA = 0x04, 0x07, 0x0C
@@ -74,12 +75,12 @@ class _Frame:
 
 def call_frames(functions: Iterable[Function]) -> bytes:
     """The content of a ``.debug_frame`` section that describes functions."""
-    calls, exceptions = _common(""), _common("S")
+    calls, exceptions = _common(""), _common("zS")
     section = bytearray(calls + exceptions)
     for function in functions:
         common = 0
         if any(map(_FROM_KERNEL.fullmatch, function.names)):
-            common, program = len(calls), _exception(function.code)
+            common, program = len(calls), b"\0" + _exception(function.code)
         elif any(map(_OUTERMOST.fullmatch, function.names)):
             program = bytes((_UNDEFINED, _LR))
         else:
@@ -214,13 +215,13 @@ def _unsigned(value: int) -> bytes:
 
 
 def _common(augmentation: str) -> bytes:
-    """What entries have in common; with ``S`` the frame is an interrupted one's."""
-    data_unit = _DATA_UNIT & 0x7F
-    return_address = _PC if augmentation else _LR
+    """What entries have in common; with ``zS`` the caller was interrupted, and its PC is where it goes on."""
+    return_address = bytes((_PC, 0)) if augmentation else bytes((_LR,))
     return _entry(
         struct.pack("<IB", _CIE_ID, _VERSION)
         + augmentation.encode()
-        + bytes((0, 8, 0, _CODE_UNIT, data_unit, return_address))
+        + bytes((0, _ADDRESS_SIZE, 0, _CODE_UNIT, _DATA_UNIT & 0x7F))
+        + return_address
         + _cfa(_SP, 0)
     )
 

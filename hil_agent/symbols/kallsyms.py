@@ -207,8 +207,15 @@ def _relative_to_base(image: bytes, names: _Names) -> Recovered | None:
             continue
         start = target - entry
         offsets = [offset + start for offset in from_base]
+        if offsets[0] < 0 or offsets[-1] > max(_memory_size(image), len(image)):
+            continue
         return _recovered(image, names.names, offsets, (base_at, start))
     return None
+
+
+def _memory_size(image: bytes) -> int:
+    """What the Image's header says of the kernel's size in memory (Documentation/arch/arm64/booting.rst)."""
+    return int.from_bytes(image[16:24], "little")
 
 
 def _ascending(offsets: Sequence[int]) -> bool:

@@ -71,3 +71,12 @@ def test_the_fingerprint_changes_with_whatever_goes_into_the_image(write_recipe:
     change(folder, "virtio-net", "virtio-blk")
     seen.append(Recipe.read(folder).fingerprint())
     assert len(set(seen)) == 4
+
+
+def test_the_symbols_of_a_recipe_are_relative_to_its_folder(write_recipe: WriteRecipe) -> None:
+    folder = write_recipe()
+    before = Recipe.read(folder)
+    change(folder, "kernel: linux", "symbols: build/vmlinux\nkernel: linux")
+    after = Recipe.read(folder)
+    assert (before.symbols, after.symbols) == (None, folder / "build" / "vmlinux")
+    assert after.fingerprint() == before.fingerprint()
