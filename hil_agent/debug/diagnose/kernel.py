@@ -34,11 +34,11 @@ class KernelFile:
         """The kernel of a boot plan; None if it has no symbols. For a new kernel this takes some seconds.
 
         Raises:
-            FileError: it is not there any more, or broken.
+            FileError: it is not there any more or broken, or its vmlinux is, or is another kernel's.
             HostError: the cache cannot be written.
         """
         guest = plan.guest
-        symbols = symbols_for(guest.kernel, load_address=guest.load_address)
+        symbols = symbols_for(guest.kernel, guest.symbols, load_address=guest.load_address)
         if symbols is None:
             return None
         kernel = recognise(guest.kernel, load_address=guest.load_address, entry=guest.entry)
