@@ -37,7 +37,7 @@ class KernelFile:
         """The kernel of a boot plan; None if it has no symbols. For a new kernel this takes some seconds.
 
         Raises:
-            FileError: it is not there any more, or broken.
+            FileError: it is not there any more or broken, or its vmlinux is, or is another kernel's.
             HostError: the cache cannot be written.
         """
         guest = plan.guest

@@ -29,7 +29,7 @@ from hil_agent.symbols.kaslr import Anchor
 from hil_agent.symbols.table import SymbolTable
 from hil_agent.symbols.vmlinux import read_vmlinux
 
-_FORMAT = b"1"
+_FORMAT = b"2"
 """Part of every hash: raise it when the same Image is to give another file."""
 
 _ELF, _MANIFEST = "kernel.elf", "manifest.json"

@@ -53,8 +53,7 @@ def read_vmlinux(path: Path) -> Vmlinux:
             segments = sorted(
                 (each["p_vaddr"], each["p_offset"], each["p_filesz"]) for each in elf.iter_segments("PT_LOAD")
             )
-            stream.seek(0)
-            identity = _build_id(elf) or _banner_or_beginning(stream.read(), segments)
+            identity = _build_id(elf) or _banner_or_beginning(path.read_bytes(), segments)
             return Vmlinux(segments[0][0] if segments else None, _table(elf), identity)
     except OSError as error:
         raise FileError(f"cannot be read: {error.strerror}", path=path) from error
