@@ -1,4 +1,4 @@
-"""Puts the EL2 monitor and bare-metal guests, assembled, the boards and the guest recipes into the wheel.
+"""Puts the monitors and bare-metal guests, assembled, the boards and the guest recipes into the wheel.
 
 So an installed hil_agent needs no assembler and no checkout.
 """
@@ -21,14 +21,17 @@ class MonitorBuildHook(BuildHookInterface[Any]):
         """Called before a wheel is built; ``version`` is ``standard`` or ``editable``."""
         if version == "editable":
             return
-        el2 = Path(self.root, "hil_agent", "el2")
+        package = Path(self.root, "hil_agent")
         # By path: the package's dependencies are not installed in a build environment.
-        build = runpy.run_path(str(Path(self.root, "hil_agent", "trap", "build.py")))
+        build = runpy.run_path(str(package / "trap" / "build.py"))
         self._folder = tempfile.TemporaryDirectory()
         guests = Path(self.root, "guest_images").glob("*/*.S")
         try:
             assembled = {
-                self._assemble(build, el2 / "monitor.S", 0): "hil_agent/el2/monitor.elf",
+                **{
+                    self._assemble(build, monitor, 0): f"hil_agent/{monitor.parent.name}/monitor.elf"
+                    for monitor in package.glob("*/monitor.S")
+                },
                 **{
                     self._assemble(build, source, build["GUEST_ADDRESS"]): "hil_agent/data/assembled/"
                     + f"{hashlib.sha256(source.read_bytes()).hexdigest()}.elf"

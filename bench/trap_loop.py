@@ -25,6 +25,7 @@ from hil_agent.psci import EntryState, VirtualPsci, get_profile
 from hil_agent.psci.entry import PSTATE_DAIF, PSTATE_EL1H
 from hil_agent.rsp import Client
 from hil_agent.trap.build import ASSEMBLER
+from hil_agent.trap.kind import Setting
 from hil_agent.trap.monitor import Monitor
 
 _GUEST = Path(__file__).with_name("hvc_loop.S")
@@ -73,13 +74,15 @@ class TrapLoop:
         if gic is None:
             raise InternalError("the virt machine has no interrupt controller")
         return El2TrapSource(
-            client,
-            self.monitor,
-            code=self.code,
-            reserved=self.reserved,
-            gic=gic,
-            wake_by_interrupt=False,
-            wake_by_timer=False,
+            Setting(
+                client,
+                self.monitor,
+                code=self.code,
+                reserved=self.reserved,
+                gic=gic,
+                wake_by_interrupt=False,
+                wake_by_timer=False,
+            )
         )
 
     def vpsci(self) -> VirtualPsci:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from hil_agent.board.load import load_board
-from hil_agent.board.schema import Board, TrapSource
+from hil_agent.board.schema import Board
 from hil_agent.errors import UsageError
 from hil_agent.guest import catalogue, image
 from hil_agent.guest.initramfs import check_initramfs
@@ -99,6 +99,9 @@ class BootOptions(GuestOptions, FaultOptions, DebugOptions, total=False):
     context_order: str | None
     """What a suspend does first: ``state-first`` or ``context-first``."""
     trap: str | None
+    """Where calls are caught: ``el2`` or ``hvc-site``."""
+    pass_through: str | None
+    """Functions that the firmware below answers: ``TRNG_RND,OTHER``."""
     conduit: str | None
     wake: str | None
     """What may end a suspend: ``command,irq``."""
@@ -117,8 +120,6 @@ def prepare(board: str | Board = "qemu-virt", **options: Unpack[BootOptions]) ->
     """
     about_board = {name: value for name, value in options.items() if name in _BOARD_OPTIONS}
     resolved = (load_board(board) if isinstance(board, str) else board).with_overrides(**about_board)
-    if resolved.trap is not TrapSource.EL2:
-        raise UsageError(f"--trap: calls cannot be caught at {resolved.trap} yet, only at {TrapSource.EL2}")
     kernel = options.get("kernel")
     files, ready = _catalogued(resolved, options) if kernel is None else _given(kernel, options)
     chosen = options.get("ready")

@@ -6,6 +6,6 @@ machine of a kind is started is told in a module that is called like the kind.
 """
 
 from hil_agent.board.load import find_board, list_boards, load_board, read_board
-from hil_agent.board.schema import Board, TrapSource, WakeSource
+from hil_agent.board.schema import Board, WakeSource
 
-__all__ = ["Board", "TrapSource", "WakeSource", "find_board", "list_boards", "load_board", "read_board"]
+__all__ = ["Board", "WakeSource", "find_board", "list_boards", "load_board", "read_board"]

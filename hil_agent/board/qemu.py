@@ -1,7 +1,7 @@
 """Boards of kind ``qemu``: QEMU's ``virt`` machine, as a child process of the session.
 
 QEMU is handed listening sockets, so that there is no moment at which one of them does not
-exist yet, and no port anywhere. It starts stopped, at the EL2 monitor's entry.
+exist yet, and no port anywhere. It starts stopped, at the monitor's entry.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from hil_agent.board.qemu_schema import Network, QemuBoard
 from hil_agent.errors import HilAgentError, HostError, LinkError, TargetError, UsageError
 from hil_agent.guest.layout import Blob
 from hil_agent.host import MINIMUM_QEMU, read_version, require
+from hil_agent.trap.kinds import get_trap_source
 
 _LAST_WORDS = 4096
 _TIMEOUT_S = 10.0
@@ -36,7 +37,7 @@ class QemuMachine:
     Args:
         board: what machine it is.
         blobs: what is placed in its memory, again at every reset.
-        entry: where vCPU 0 starts, at EL2.
+        entry: where vCPU 0 starts, at EL2 if the trap source needs that.
         folder: the session's folder, for sockets and for what QEMU says.
     """
 
@@ -155,7 +156,8 @@ class QemuMachine:
 
     def _command(self, program: Path, sockets: dict[str, int]) -> list[str]:
         board = self._board
-        machine = f"virt,virtualization=on,gic-version={board.gic_version}"
+        el2 = "on" if get_trap_source(board.trap).needs_el2 else "off"
+        machine = f"virt,virtualization={el2},gic-version={board.gic_version}"
         return [
             # A QEMU whose session was killed holds a guest that nobody answers: the kernel ends it.
             *(str(require("setpriv")), "--pdeathsig", "KILL", "--", str(program)),

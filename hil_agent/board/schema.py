@@ -21,8 +21,10 @@ from hil_agent.guest.address import AddressRange
 from hil_agent.guest.layout import Blob
 from hil_agent.psci import DEFAULT_PROFILE, Conduit, profiles
 from hil_agent.psci.idle import IdleState
+from hil_agent.psci.pass_through import OTHER, PASSABLE
 from hil_agent.psci.state import ContextOrder
 from hil_agent.suggest import suggest
+from hil_agent.trap.kinds import DEFAULT_TRAP_SOURCE, trap_sources
 
 
 class TrustedOsKind(StrEnum):
@@ -35,13 +37,6 @@ class TrustedOsKind(StrEnum):
 
 MOST_CPUS = 32
 """More vCPUs than that have never been tried."""
-
-
-class TrapSource(StrEnum):
-    """Where the guest's calls are caught."""
-
-    EL2 = "el2"
-    HVC_SITE = "hvc-site"
 
 
 class WakeSource(StrEnum):
@@ -70,6 +65,18 @@ def _known_profile(name: str) -> str:
 def _in_order(states: tuple[IdleState, ...]) -> tuple[IdleState, ...]:
     """Each once, from shallow to deep, which is how Linux wants them."""
     return tuple(state for state in IdleState if state in states)
+
+
+def _known_trap_source(name: str) -> str:
+    if name not in trap_sources():
+        raise ValueError(f"there is no such trap source; {suggest(name, trap_sources())}")
+    return name
+
+
+def _passable(name: str) -> str:
+    if name not in PASSABLE:
+        raise ValueError(f"{name} cannot be passed on; {suggest(name, PASSABLE)}")
+    return name
 
 
 class Board(BaseModel):
@@ -111,10 +118,16 @@ class Board(BaseModel):
         strict=False,
         description="What a suspend does first: mark the guest as suspended, or keep its context.",
     )
-    trap: TrapSource = Field(
-        default=TrapSource.EL2,
-        strict=False,
+    trap: Annotated[str, AfterValidator(_known_trap_source)] = Field(
+        default=DEFAULT_TRAP_SOURCE,
         description="Where calls are caught: in our EL2 monitor, or at the guest's own hvc instruction.",
+    )
+    pass_through: Annotated[
+        tuple[Annotated[str, AfterValidator(_passable)], ...], BeforeValidator(_split), Field(strict=False)
+    ] = Field(
+        default=(),
+        description="PSCI, SMCCC and TRNG functions by name that the firmware below answers instead of ours,"
+        f" if they do no more than return; {OTHER} stands for IDs without a name.",
     )
     cpus: int = Field(default=1, ge=1, le=MOST_CPUS, description="Number of vCPUs.")
     conduit: Conduit = Field(
@@ -159,7 +172,7 @@ class Board(BaseModel):
 
         Args:
             blobs: what is placed in its memory, again at every reset.
-            entry: physical address at which vCPU 0 starts, at EL2.
+            entry: physical address at which vCPU 0 starts, at EL2 if the trap source needs that.
             folder: the session's folder, for sockets and logs.
         """
         raise NotImplementedError

@@ -44,7 +44,12 @@ _OPTIONS = (
         help="A fault, such as kind=return,function=SYSTEM_SUSPEND,code=DENIED; repeatable.",
     ),
     click.Option(["--fault-plan"], type=_FILE, help="YAML file of faults."),
-    click.Option(["--trap"], help="Where calls are caught: el2."),
+    click.Option(["--trap"], help="Where calls are caught: el2 or hvc-site."),
+    click.Option(
+        ["--pass-through"],
+        metavar="FUNCTIONS",
+        help="Functions that the firmware below answers, such as TRNG_RND,OTHER.",
+    ),
     click.Option(["--conduit"], help="What the device tree tells the guest to call with: hvc or smc."),
     click.Option(
         ["--wake"],

@@ -30,6 +30,7 @@ class _Proof:
 
     kernel: str
     profile: str
+    trap: str
     cpus: int
     boot_s: float
     mem_sleep: str
@@ -65,6 +66,7 @@ class _Proof:
 @click.command
 @click.option("--cpus", type=int, help=f"Number of vCPUs, 1 to {MOST_CPUS}.")
 @click.option("--profile", help="Whose PSCI answers are imitated.")
+@click.option("--trap", help="Where calls are caught: el2 or hvc-site.")
 @click.option(
     "--hold",
     "hold_s",
@@ -75,10 +77,10 @@ class _Proof:
     help="Seconds between suspend and resume.",
 )
 @json_option
-def demo(*, cpus: int | None, profile: str | None, hold_s: float, as_json: bool) -> None:
+def demo(*, cpus: int | None, profile: str | None, trap: str | None, hold_s: float, as_json: bool) -> None:
     """Boot Linux, suspend it with `echo mem`, hold, resume, and prove it."""
     with building() as progress:
-        plan = prepare("qemu-virt", cpus=cpus, profile=profile, progress=progress)
+        plan = prepare("qemu-virt", cpus=cpus, profile=profile, trap=trap, progress=progress)
     began = time.monotonic()
     with booting(plan) as created:
         session = boot(plan, created=created)
@@ -114,6 +116,7 @@ def _prove(session: Session, hold_s: float, boot_s: float) -> _Proof:
     return _Proof(
         kernel=before[0],
         profile=status.profile,
+        trap=status.trap,
         cpus=len(status.cpus),
         boot_s=boot_s,
         mem_sleep=before[2],
@@ -140,7 +143,8 @@ def _print(proof: _Proof) -> None:
             (
                 "booted",
                 f"Linux {proof.kernel} with {proof.cpus} vCPU(s) in {proof.boot_s:.1f} s,"
-                f" under our vPSCI, profile {proof.profile}; mem_sleep {proof.mem_sleep}",
+                f" under our vPSCI, profile {proof.profile}, trap source {proof.trap};"
+                f" mem_sleep {proof.mem_sleep}",
             ),
             (
                 "suspended",

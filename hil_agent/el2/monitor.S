@@ -23,48 +23,23 @@
 
 /* The private interrupt of EL2's physical timer (Arm BSA): our tick. */
         .set    TICK_PPI, 26
-        .set    INTID_SPECIAL, 1020    /* 1020..1023: no interrupt is pending */
 
-/* What a trap is: its condition flags, NZCV. */
-        .global kind_entry, kind_hvc, kind_smc, kind_immediate, kind_done, kind_wake, kind_unexpected
-        .set    kind_entry, 1           /* a vCPU has entered EL2 */
+        .include "definitions.inc"
+
+/* What else a trap can be here. */
+        .global kind_hvc, kind_smc, kind_immediate
         .set    kind_hvc, 2             /* a call; ELR_EL2 is behind the instruction */
         .set    kind_smc, 3
         .set    kind_immediate, 4       /* a call whose instruction has an immediate: see area_esr */
-        .set    kind_done, 5            /* what the agent asked for is done */
-        .set    kind_wake, 6            /* an interrupt ends the wait of a parked vCPU */
-        .set    kind_unexpected, 7
 
-        /* Changes no register. */
-        .macro  trap_as kind
-        cmp     xzr, xzr
-        ccmp    xzr, #0, #\kind, ne     /* not so: NZCV becomes the number */
-        b       trap
-        .endm
-
-/*
- * A vCPU's area. The agent reads and writes it through the debug stub.
- * Offsets, absolute symbols in the ELF.
- */
-        .macro  field name, size
-        .global \name
-        .set    \name, area_end
-        .set    area_end, area_end + \size
-        .endm
-
-        .set    area_end, 0
+/* What else there is in an area. */
         field   area_esr, 8             /* of the last trap that was no plain call */
         field   area_elr, 8
         field   area_far, 8
         field   area_spsr, 8
         field   area_vector, 8          /* offset in the vector table that was taken */
-        field   area_wake_intid, 8      /* what ended the last wait in `park` */
-        field   area_distributor, 8     /* physical address of the GIC's distributor */
-        field   area_cpu_frame, 8       /* of this vCPU's redistributor (GICv3) or of the CPU interface (GICv2) */
         field   area_gic_version, 8     /* 2 or 3 */
         field   area_frequency, 8       /* of the system counter, in Hz */
-        field   area_gic, 48            /* the guest's GIC state while we wait */
-        field   area_gic_saved, 16      /* whether it is there */
         field   area_stack, 160
         field   area_stack_top, 0
         field   area_caller, 160        /* x0 to x17, x30 of a guest that waits in a call of its own */
@@ -73,14 +48,26 @@
         field   area_answers, 400       /* to what, and how: an `answer` each, up to the first that is empty */
         field   area_entry_data, 128    /* operands and instructions of the program that is run before */
         field   area_entry_program, 160 /*   a power-down state ends at its entry point */
-        field   area_data, 320          /* operands of a program */
-        field   area_program, 384       /* instructions of a program, ending in `ret` */
-        .balign 4
-        .global area_size
-        .set    area_size, 2048
-        .if     area_end > area_size
-        .error  "the area has outgrown its size"
-        .endif
+        area_ends 2048
+
+/* EL2's physical timer ticks; the guest has nothing in it. */
+        .macro  own_area
+        mrs     x0, tpidr_el2
+        .endm
+        .macro  tick_start
+        msr     cnthp_tval_el2, x3
+        mov     x7, #1
+        msr     cnthp_ctl_el2, x7
+        isb
+        .endm
+        .macro  tick_stop
+        msr     cnthp_ctl_el2, xzr
+        isb
+        .endm
+        .macro  tick_save
+        .endm
+        .macro  tick_restore
+        .endm
 
 /* What a call is answered after. */
         .global after_nothing, after_standby, after_power_down
@@ -223,309 +210,27 @@ entry:
         isb
         trap_as kind_entry
 
-/* --------------------------------------------- doing things for the agent */
-
-/*
- * x0 = microseconds of the guest's time to wait. From wait_at_most a pending
- * interrupt, masked or not, ends it early.
- */
-        .global delay, wait_at_most
-delay:
-        mov     x2, #0
-        b       1f
-wait_at_most:
-        mov     x2, #0x1c0              /* ISR_EL1: A, I, F */
-1:      mrs     x1, cntfrq_el0
-        mul     x0, x0, x1
-        mov     x1, #0x4240             /* 1000000 */
-        movk    x1, #0xf, lsl #16
-        udiv    x0, x0, x1
-        mrs     x1, cntpct_el0
-        add     x0, x0, x1
-2:      isb
-        mrs     x1, isr_el1
-        tst     x1, x2
-        b.ne    done
-        mrs     x1, cntpct_el0
-        cmp     x1, x0
-        b.lo    2b
-        b       done
-
-/* Zeros the memory from x0 to x1, both multiples of 16. */
-        .global scrub
-scrub:
-        cmp     x0, x1
-        b.hs    done
-        stp     xzr, xzr, [x0], #16
-        b       scrub
-
-/*
- * Runs the program that the agent wrote into the area: x0 = area.
- * In it x2 points at area_data, x3 is free. Ends in a trap.
- */
-        .global run_program
-run_program:
-        add     x1, x0, #area_program
-        add     x4, x0, #area_size
-        add     x2, x0, #area_data
-        bl      run
-done:
-        trap_as kind_done
-
-/* A program from x1 to x4, with its operands at x2. */
-run:
-        mov     x3, x1
-1:      dc      cvau, x3
-        add     x3, x3, #16             /* no cache line is shorter */
-        cmp     x3, x4
-        b.lo    1b
-        dsb     ish
-        mov     x3, x1
-2:      ic      ivau, x3
-        add     x3, x3, #16
-        cmp     x3, x4
-        b.lo    2b
-        dsb     ish
-        isb
-        mov     x4, x30
-        blr     x1
-        isb
-        ret     x4
-
 /* A call to the firmware below us (EL3, or what plays it): x0..x3 as SMCCC has them. */
         .global firmware_call
 firmware_call:
         smc     #0
         b       done
 
-/* ---------------------------------------------------------------- waiting */
+        .include "routines.inc"
 
-/*
- * A vCPU that is suspended, or in a low-power state, waits here in WFI. The
- * machine goes on: devices run, and interrupts become pending.
- *
- * Linux closes the GICv3 CPU interface and puts the redistributor to sleep
- * before each of these (gic_cpu_pm_notifier, drivers/irqchip/irq-gic-v3.c), and
- * leaves it to the firmware to see what wakes it; a bare-metal guest may never
- * have opened them. So both are opened here, and closed again afterwards.
- *
- * EL2's timer ticks, for a vCPU in WFI takes notice of a PC that a debugger has
- * written only at its next interrupt.
- */
-        .set    GICD_CTLR, 0x000
-        .set    GIC_IGROUPR0, 0x080
-        .set    GIC_ISENABLER0, 0x100
-        .set    GIC_ICENABLER0, 0x180
-        .set    GIC_ISPENDR0, 0x200
-        .set    GIC_IPRIORITYR, 0x400
-        .set    GICR_WAKER, 0x014
-        .set    GICR_SGI_BASE, 0x10000
-        .set    GICC_CTLR, 0x000
-        .set    GICC_PMR, 0x004
-        .set    GICC_HPPIR, 0x018
-
-        /*
-         * A suspended vCPU: until it is told otherwise.
-         *   x0  area
-         *   x3  tick: 2^x3 times a second
-         *   x4  priority mask: 0xff lets the guest's own interrupts end the wait, 8 only the tick
-         *   x5  PPIs (bits 0..31) that end the wait even if masked by x4
-         * What ends the wait is in area_wake_intid.
-         */
-        .macro  park version
-        .global park_gicv\version, unpark_gicv\version
-park_gicv\version:
-        bl      open_gicv\version
-        bl      wait_gicv\version
-        str     x7, [x0, #area_wake_intid]
-        trap_as kind_wake
-unpark_gicv\version:                    /* x0 = area; runs a program, too */
-        bl      close_gicv\version
-        b       run_program
-        .endm
-
-        /* Until any interrupt is pending, masked or not. From wait_for_interrupt the agent is told;
-         * from standby the caller goes on by itself, with all its registers. */
+        /* Until any interrupt is pending; then the caller goes on by itself, with all its registers. */
         .macro  standby version
-        .global wait_for_interrupt_gicv\version, standby_gicv\version
-wait_for_interrupt_gicv\version:
-        bl      until_interrupt_gicv\version
-        b       done
+        .global standby_gicv\version
 standby_gicv\version:
         save_caller
         mov     x0, #after_standby
         str     x0, [sp, #(area_waiting - area_stack_top)]
         bl      until_interrupt_gicv\version
         b       return_to_caller
-until_interrupt_gicv\version:
-        mov     x14, x30
-        mrs     x0, tpidr_el2
-        mov     x3, #0
-        mov     x4, #0xff
-        mov     x5, #0
-        bl      open_gicv\version
-        bl      wait_gicv\version
-        bl      close_gicv\version
-        ret     x14
         .endm
-
-        /*
-         * Saves what the tick needs changed at \frame, the last of what is saved; then makes it the most
-         * important private interrupt. x8 becomes its bit. The agent may send the vCPU to close_* at any
-         * moment, before a thing is saved, or changed.
-         */
-        .macro  tick_open frame
-        ldr     w7, [\frame, #GIC_IGROUPR0]
-        ldr     w8, [\frame, #GIC_ISENABLER0]
-        ldrb    w9, [\frame, #(GIC_IPRIORITYR + TICK_PPI)]
-        stp     w7, w8, [x0, #(area_gic + 0)]
-        str     w9, [x0, #(area_gic + 8)]
-        mov     w9, #1
-        dmb     sy
-        str     w9, [x0, #area_gic_saved]
-        strb    wzr, [\frame, #(GIC_IPRIORITYR + TICK_PPI)]
-        mov     w8, #(1 << TICK_PPI)
-        mrs     x9, cntfrq_el0
-        lsr     x3, x9, x3
-        .endm
-
-        .macro  tick_close frame
-        msr     cnthp_ctl_el2, xzr
-        isb
-        ldr     w7, [x0, #area_gic_saved]
-        cbz     w7, 92f
-        ldp     w7, w8, [x0, #(area_gic + 0)]
-        ldr     w9, [x0, #(area_gic + 8)]
-        tbnz    w8, #TICK_PPI, 91f
-        mov     w8, #(1 << TICK_PPI)
-        str     w8, [\frame, #GIC_ICENABLER0]
-91:     str     w7, [\frame, #GIC_IGROUPR0]
-        strb    w9, [\frame, #(GIC_IPRIORITYR + TICK_PPI)]
-        .endm
-
-        /* One wait. Returns if one of the PPIs in x5 is pending, its INTID in x7. */
-        .macro  tick_wait frame
-        msr     cnthp_tval_el2, x3
-        mov     x7, #1
-        msr     cnthp_ctl_el2, x7
-        isb
-        dsb     sy
-        wfi
-        msr     cnthp_ctl_el2, xzr
-        isb
-        ldr     w7, [\frame, #GIC_ISPENDR0]
-        ldr     w8, [\frame, #GIC_ISENABLER0]
-        and     w7, w7, w8
-        ands    w7, w7, w5
-        rbit    w7, w7
-        clz     w7, w7
-        b.ne    92f
-        .endm
-
-        /* Returns if x7 is a pending interrupt of the guest's: none is above the tick's own, late. */
-        .macro  return_if_pending
-        cmp     x7, #TICK_PPI
-        b.eq    91f
-        cmp     x7, #INTID_SPECIAL
-        b.lo    92f
-91:
-        .endm
-
-open_gicv3:
-        ldp     x1, x2, [x0, #area_distributor]
-        add     x6, x2, #GICR_SGI_BASE
-        ldr     w10, [x1, #GICD_CTLR]
-        ldr     w11, [x2, #GICR_WAKER]
-        mrs     x12, icc_pmr_el1
-        mrs     x13, icc_igrpen1_el1
-        stp     w10, w11, [x0, #(area_gic + 16)]
-        stp     w12, w13, [x0, #(area_gic + 24)]
-        tick_open x6
-        orr     w7, w7, w8
-        str     w7, [x6, #GIC_IGROUPR0]
-        str     w8, [x6, #GIC_ISENABLER0]
-        orr     w10, w10, #2            /* EnableGrp1 */
-        str     w10, [x1, #GICD_CTLR]
-        bic     w11, w11, #2            /* ProcessorSleep */
-        str     w11, [x2, #GICR_WAKER]
-1:      ldr     w11, [x2, #GICR_WAKER]
-        tbnz    w11, #2, 1b             /* ChildrenAsleep */
-        msr     icc_pmr_el1, x4
-        mov     x7, #1
-        msr     icc_igrpen1_el1, x7
-        isb
-        ret
-
-wait_gicv3:
-1:      tick_wait x6
-        cmp     x4, #0xff
-        b.ne    1b
-        mrs     x7, icc_hppir1_el1
-        return_if_pending
-        mrs     x7, icc_hppir0_el1
-        return_if_pending
-        b       1b
-92:     ret
-
-close_gicv3:
-        ldp     x1, x2, [x0, #area_distributor]
-        add     x6, x2, #GICR_SGI_BASE
-        tick_close x6
-        ldp     w10, w11, [x0, #(area_gic + 16)]
-        ldp     w12, w13, [x0, #(area_gic + 24)]
-        msr     icc_igrpen1_el1, x13
-        msr     icc_pmr_el1, x12
-        isb
-        str     w11, [x2, #GICR_WAKER]
-        str     w10, [x1, #GICD_CTLR]
-        dsb     sy
-        str     wzr, [x0, #area_gic_saved]
-92:     ret
-
-open_gicv2:
-        ldp     x1, x2, [x0, #area_distributor]
-        ldr     w10, [x1, #GICD_CTLR]
-        ldr     w11, [x2, #GICC_CTLR]
-        ldr     w12, [x2, #GICC_PMR]
-        stp     w10, w11, [x0, #(area_gic + 16)]
-        str     w12, [x0, #(area_gic + 24)]
-        tick_open x1
-        bic     w7, w7, w8              /* group 0, which GICC_CTLR bit 0 enables whatever the security state */
-        str     w7, [x1, #GIC_IGROUPR0]
-        str     w8, [x1, #GIC_ISENABLER0]
-        orr     w10, w10, #1
-        str     w10, [x1, #GICD_CTLR]
-        orr     w11, w11, #1
-        str     w4, [x2, #GICC_PMR]
-        str     w11, [x2, #GICC_CTLR]
-        ret
-
-wait_gicv2:
-1:      tick_wait x1
-        cmp     x4, #0xff
-        b.ne    1b
-        ldr     w7, [x2, #GICC_HPPIR]
-        and     w7, w7, #0x3ff
-        return_if_pending
-        b       1b
-92:     ret
-
-close_gicv2:
-        ldp     x1, x2, [x0, #area_distributor]
-        tick_close x1
-        ldp     w10, w11, [x0, #(area_gic + 16)]
-        ldr     w12, [x0, #(area_gic + 24)]
-        str     w11, [x2, #GICC_CTLR]
-        str     w12, [x2, #GICC_PMR]
-        str     w10, [x1, #GICD_CTLR]
-        dsb     sy
-        str     wzr, [x0, #area_gic_saved]
-92:     ret
 
         .include "idle.S"
 
-        park    2
-        park    3
         standby 2
         standby 3
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from hil_agent.el2.syndrome import UnexpectedException, exception_class
-from hil_agent.errors import TargetError
 from hil_agent.psci.call import Call, Conduit
 from hil_agent.psci.entry import PSTATE_DAIF, PSTATE_EL1H, EntryState
 from hil_agent.rsp import Registers
-from hil_agent.trap.injection import check_writable, inject
 from hil_agent.trap.monitored import EL_MASK, EL_SHIFT, FLAGS_SHIFT, MonitoredTrapSource, arguments
 from hil_agent.trap.source import Trap, TrapKind
 
@@ -20,7 +19,6 @@ _EC_SMC64 = 0x17
 
 _GENERAL = tuple(f"x{number}" for number in range(31))
 
-_PSTATE_MASK = 0x3DF  # DAIF and mode
 _EL0T, _EL1T = 0x0, 0x4
 _SP_SELECT = 1
 _VECTOR_SP_EL0, _VECTOR_SP_EL1, _VECTOR_LOWER_EL = 0x000, 0x200, 0x400
@@ -34,15 +32,20 @@ class El2TrapSource(MonitoredTrapSource):
         "kind_hvc": TrapKind.CALL,
         "kind_smc": TrapKind.CALL,
         "kind_immediate": TrapKind.CALL,
+        "kind_unexpected": TrapKind.UNEXPECTED,
     }
     exception_level: ClassVar[int] = 2
     leaving: ClassVar[tuple[str, ...]] = ("ELR_EL2", "SPSR_EL2")
 
     def _trap_at(self, cpu: int, registers: Registers) -> Trap | None:
         trap = super()._trap_at(cpu, registers)
-        if trap is None or trap.kind is not TrapKind.CALL:
-            return trap
-        return Trap(trap.kind, cpu, registers, self._call(cpu, registers))
+        if trap is None:
+            return None
+        if trap.kind is TrapKind.CALL:
+            return replace(trap, call=self._call(cpu, registers))
+        if trap.kind is TrapKind.UNEXPECTED:
+            return replace(trap, problem=str(self._unexpected(cpu)))
+        return trap
 
     def _call(self, cpu: int, registers: Registers) -> Call:
         """The guest's call."""
@@ -64,10 +67,10 @@ class El2TrapSource(MonitoredTrapSource):
         """Whether a vCPU that is sent on with these writes is in the guest one instruction later."""
         return writes.get("pc") == self._labels["return_to_guest"]
 
-    def unexpected(self, trap: Trap) -> UnexpectedException:
+    def _unexpected(self, cpu: int) -> UnexpectedException:
         """What the monitor recorded of an exception that it did not expect."""
         fields = ("vector", "esr", "elr", "far", "spsr")
-        return UnexpectedException(**{name: self._read_area(trap.cpu, f"area_{name}") for name in fields})
+        return UnexpectedException(**{name: self._read_area(cpu, f"area_{name}") for name in fields})
 
     def leave(
         self,
@@ -102,12 +105,7 @@ class El2TrapSource(MonitoredTrapSource):
             self.write_vector_registers(cpu, entry.vector_registers)
         general = {"x0": entry.x0, **entry.general_registers}
         arrived = self.step(cpu, general | {"pc": self._labels["return_to_guest"]})
-        pstate = arrived["cpsr"] & _PSTATE_MASK
-        if (arrived["pc"], arrived["x0"], pstate) != (entry.pc, entry.x0, entry.pstate & _PSTATE_MASK):
-            raise TargetError(
-                f"vCPU {cpu} was sent to {entry.pc:#x} with x0 = {entry.x0:#x}, PSTATE {entry.pstate:#x}, "
-                f"and is at {arrived['pc']:#x} with x0 = {arrived['x0']:#x}, PSTATE {arrived['cpsr']:#x}"
-            )
+        self._expect_at(cpu, entry, arrived)
 
     def guest_registers(self, cpu: int, *, in_monitor: bool) -> dict[str, int]:
         """All that the stub tells of a vCPU's registers, as its guest has them.
@@ -152,22 +150,6 @@ class El2TrapSource(MonitoredTrapSource):
         elif self._waits(cpu):
             seen |= self._caller(cpu)
         return seen
-
-    def set_system_register(self, cpu: int, name: str, value: int) -> None:
-        """Gives one system register a value, wherever the vCPU stands; all else of it is as before.
-
-        Raises:
-            UsageError: it is none that can be written there.
-            StateError: the vCPU is where nothing can be written.
-        """
-        before = self._client.read_registers(self._threads[cpu])
-        if not self.holds(before):
-            inject(self._client, self._threads[cpu], name, value)
-            return
-        check_writable(name, 2)
-        kept = {register: before[register] for register in (*_GENERAL, "pc", "cpsr")}
-        self.write_system_registers(cpu, {name: value})
-        self._client.write_registers(kept, self._threads[cpu])
 
     def inject_undefined(self, trap: Trap, esr: int) -> None:
         """Has a caller take a synchronous exception to EL1 (Arm ARM, AArch64.TakeException) with ``esr``."""

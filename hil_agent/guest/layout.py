@@ -51,7 +51,7 @@ class Layout:
         entry: Physical address of the guest's first instruction.
         device_tree: What is kept free for the device tree.
         initramfs: Where it is; None if there is none.
-        monitor: What is kept free for the EL2 monitor.
+        monitor: What is kept free for the monitor.
     """
 
     segments: tuple[Segment, ...]
@@ -59,6 +59,12 @@ class Layout:
     device_tree: AddressRange
     initramfs: AddressRange | None
     monitor: AddressRange
+
+    @property
+    def kernel(self) -> tuple[Segment, ...]:
+        """The kernel's parts alone."""
+        initrd = self.initramfs
+        return tuple(part for part in self.segments if initrd is None or part.address != initrd.start)
 
     def blobs(self, folder: Path) -> tuple[Blob, ...]:
         """The segments as files; those that are none yet are written into ``folder``.

@@ -18,6 +18,7 @@ thread in here; time and random numbers are asked of functions that are passed i
     actions       what is done for one                 queries     what is answered to one
     arch, trng    SMCCC's and TRNG's functions         trusted_os  MIGRATE
     profiles/     the five profiles, one module each
+    pass_through  what the firmware below may answer instead
     vpsci         VirtualPsci, which brings these together
     faults        wrong answers on purpose, in front of it
 

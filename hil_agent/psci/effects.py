@@ -21,6 +21,11 @@ class Return:
 
 
 @dataclass(frozen=True, slots=True)
+class PassOn:
+    """The firmware below answers the call; the caller goes on with what it has returned."""
+
+
+@dataclass(frozen=True, slots=True)
 class PowerOn:
     """vCPU ``cpu``, now ``on_pending``, is powered up to start with ``entry``."""
 
@@ -148,6 +153,7 @@ class Wake:
 
 Effect: TypeAlias = (
     Return
+    | PassOn
     | PowerOn
     | PowerOff
     | Standby
@@ -167,7 +173,7 @@ class Outcome:
 
     Attributes:
         effects: to be carried out in this order.
-        result: x0 on return, sign-extended to 64 bits; None when the call does not return.
+        result: x0 on return, sign-extended to 64 bits; None when the call does not return, or not from here.
         fault: name of the fault that had a hand in it.
     """
 

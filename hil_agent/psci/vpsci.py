@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from hil_agent.errors import InternalError, StateError, TargetError
 from hil_agent.psci.call import Call, Conduit
-from hil_agent.psci.effects import InjectUndefined, Outcome, Return
+from hil_agent.psci.effects import InjectUndefined, Outcome, PassOn, Return
 from hil_agent.psci.entry import EntryState
 from hil_agent.psci.functions import FORMS, MASK32, MASK64, Form, Function, ReturnCode, Width
 from hil_agent.psci.idle import AnswerKind, RepeatableAnswer, Repeated, repeatable
@@ -18,6 +18,8 @@ from hil_agent.psci.state import ContextOrder, PowerState, SystemState, monotoni
 from hil_agent.psci.version import V0_1
 
 _NOT_SUPPORTED = ReturnCode.NOT_SUPPORTED & MASK64
+
+_PASSED_ON = Outcome((PassOn(),))
 
 _REACTIONS = {
     Reaction.ANSWER: None,
@@ -48,6 +50,7 @@ class VirtualPsci(SystemState):
         legacy_ids: the function IDs of PSCI 0.1 in the guest's device tree, if it has others than the
             profile.
         context_order: what a suspend does first.
+        pass_through: what the firmware below answers instead; None stands for IDs without a name.
         now_us: the time in microseconds, from whatever start.
         random_bytes: as many random bytes as it is asked for.
     """
@@ -61,6 +64,7 @@ class VirtualPsci(SystemState):
         *,
         legacy_ids: Mapping[int, Function] | None = None,
         context_order: ContextOrder = ContextOrder.STATE_FIRST,
+        pass_through: frozenset[Function | None] = frozenset(),
         now_us: Callable[[], int] = monotonic_us,
         random_bytes: Callable[[int], bytes] = token_bytes,
     ) -> None:
@@ -70,6 +74,7 @@ class VirtualPsci(SystemState):
         self.profile = profile
         self.conduit = conduit
         self._routes = _routes(profile, profile.legacy_ids if legacy_ids is None else legacy_ids)
+        self._pass_through = pass_through
         self._not_supported = profile.answer(ReturnCode.NOT_SUPPORTED)
         self._on_immediate = _REACTIONS[profile.on_immediate]
         self._on_other_conduit = _REACTIONS[profile.on_other_conduit]
@@ -97,6 +102,8 @@ class VirtualPsci(SystemState):
             return self._on_other_conduit
         if self._on_immediate and call.immediate:
             return self._on_immediate
+        if self._pass_through and (route.form.function if route else call.function) in self._pass_through:
+            return _PASSED_ON
         if route is None:
             return self._not_supported
         form, implementation, mask = route

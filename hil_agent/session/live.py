@@ -12,16 +12,24 @@ from typing import Self
 
 from hil_agent.board.schema import Board, TrustedOsKind, WakeSource
 from hil_agent.console import Cancellation, Cancelled, ConsoleHub
-from hil_agent.el2 import El2TrapSource
 from hil_agent.el2.idle import RepeatedAnswers
 from hil_agent.errors import FileError, HostError, LinkError, UsageError
 from hil_agent.guest import flat_tree
 from hil_agent.guest.device_tree import MachineDescription, describe, patch
 from hil_agent.guest.kernel import recognise
 from hil_agent.guest.layout import Layout, plan_layout
-from hil_agent.psci import EntryState, Profile, TrustedOs, VirtualPsci, get_profile, with_trusted_os
+from hil_agent.psci import (
+    Conduit,
+    EntryState,
+    Profile,
+    TrustedOs,
+    VirtualPsci,
+    get_profile,
+    with_trusted_os,
+)
 from hil_agent.psci.entry import PSTATE_DAIF, PSTATE_EL1H, SCTLR_EL1_RESET
 from hil_agent.psci.faults import FaultInjector
+from hil_agent.psci.pass_through import passed_on
 from hil_agent.psci.version import V0_2, V1_0
 from hil_agent.rsp import Client
 from hil_agent.session.control import ControlServer
@@ -39,6 +47,8 @@ from hil_agent.target.events import Crashed, Entered, Event, Ready, Stopped, Swi
 from hil_agent.target.executor import Executor
 from hil_agent.target.loop import TargetLoop
 from hil_agent.target.run_control import RunControl
+from hil_agent.trap.kind import Setting
+from hil_agent.trap.kinds import get_trap_source
 from hil_agent.trap.monitor import Monitor
 
 _log = logging.getLogger(__name__)
@@ -85,7 +95,8 @@ class LiveSession:
     def _start(self, stack: ExitStack) -> None:
         plan, folder, board = self._plan, self._folder, self._plan.board
         profile = _profile(board)
-        monitor = Monitor.load()
+        trap_source = get_trap_source(board.trap)
+        monitor = Monitor.load(trap_source.monitor)
         layout = _layout(plan, monitor)
         code = board.rom.start if board.rom else layout.monitor.start + monitor.areas_size(board.cpus)
         journal = stack.enter_context(Journal(folder.journal))
@@ -104,18 +115,23 @@ class LiveSession:
         )
         client = stack.enter_context(Client(machine.connect_stub()))
         client.handshake()
-        tree, description = _device_tree(plan, profile, layout, client)
+        tree, description, conduit_below = _device_tree(plan, profile, layout, client)
         folder.device_tree.write_bytes(tree)
         if description.gic is None:
-            raise UsageError("the device tree has no GICv2 or GICv3, which the EL2 monitor needs")
-        source = El2TrapSource(
-            client,
-            monitor,
-            code=code,
-            reserved=layout.monitor,
-            gic=description.gic,
-            wake_by_interrupt=WakeSource.IRQ in board.wake,
-            wake_by_timer=WakeSource.TIMER in board.wake,
+            raise UsageError("the device tree has no GICv2 or GICv3, which the monitor needs")
+        source = trap_source.make(
+            Setting(
+                client,
+                monitor,
+                code=code,
+                reserved=layout.monitor,
+                gic=description.gic,
+                wake_by_interrupt=WakeSource.IRQ in board.wake,
+                wake_by_timer=WakeSource.TIMER in board.wake,
+                kernel=layout.kernel,
+                conduit=board.conduit,
+                conduit_below=conduit_below,
+            )
         )
         vpsci = VirtualPsci(
             profile,
@@ -123,10 +139,11 @@ class LiveSession:
             [range(memory.start, memory.end) for memory in description.memory],
             board.conduit,
             context_order=board.context_order,
+            pass_through=passed_on(board.pass_through),
         )
         faults = FaultInjector(vpsci, plan.faults.rules, plan.faults.seed)
         repeated = None
-        if board.idle_states:
+        if board.idle_states and trap_source.repeats_answers:
             repeated = RepeatedAnswers(
                 vpsci,
                 faults.call,
@@ -277,8 +294,8 @@ def _profile(board: Board) -> Profile:
 
 def _device_tree(
     plan: BootPlan, profile: Profile, layout: Layout, client: Client
-) -> tuple[bytes, MachineDescription]:
-    """The tree that the guest gets, and what machine it tells of.
+) -> tuple[bytes, MachineDescription, Conduit]:
+    """The tree that the guest gets, what machine it tells of, and how that machine's own PSCI is called.
 
     The machine's own lies at the start of its memory; a user's takes its place.
     """
@@ -308,7 +325,7 @@ def _device_tree(
     )
     if len(patched) > layout.device_tree.size:
         raise FileError(f"takes {len(patched)} bytes, of {layout.device_tree.size} that there are", path=path)
-    return patched, describe(patched, path)
+    return patched, describe(patched, path), describe(original, path).conduit or Conduit.HVC
 
 
 def _psci_properties(profile: Profile) -> Mapping[str, tuple[str, ...] | int]:

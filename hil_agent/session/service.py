@@ -105,7 +105,7 @@ class Service:
             "state": self._cell.state.value,
             "reason": self._cell.reason,
             "profile": self._plan.board.profile,
-            "trap": self._plan.board.trap.value,
+            "trap": self._plan.board.trap,
             "cpus": [
                 {"cpu": cpu, "mpidr": f"{mpidr:#x}", "power": power.value}
                 for cpu, (mpidr, power) in enumerate(zip(vpsci.mpidrs, vpsci.powers, strict=True))

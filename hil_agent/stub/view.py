@@ -165,9 +165,14 @@ class View:
 
     def _regime(self, cpu: int) -> TranslationRegime | None:
         """How the guest's addresses are translated, where the stub would not do that itself."""
-        if self._run_control.shows_own_code or not self._source.holds(self._raw(cpu)):
+        registers = self._raw(cpu)
+        if self._run_control.shows_own_code or not self._source.holds(registers):
             return None
-        return TranslationRegime(*self._client.read_each(_REGIME, self._source.thread(cpu)))
+        shown = self._shown(cpu, registers)
+        values = self._client.read_each(_REGIME, self._source.thread(cpu))
+        return TranslationRegime(
+            *(shown.get(name, value) for name, value in zip(_REGIME, values, strict=True))
+        )
 
     def _translated(self, regime: TranslationRegime, address: int, length: int) -> list[tuple[int, int]]:
         """Where a range of virtual addresses is in memory, as (address, length)."""

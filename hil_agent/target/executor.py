@@ -21,6 +21,7 @@ from hil_agent.psci.effects import (
     Effect,
     InjectUndefined,
     Outcome,
+    PassOn,
     PowerDown,
     PowerOff,
     PowerOn,
@@ -66,13 +67,14 @@ class _Visit:
         trap: where it waits.
         wake_after_us: when a fault ends what it waits for, in microseconds; None if none does.
         after_interrupt: it returns only after the next interrupt.
-        failure: what it finds in x0 instead of what the vPSCI has decided, as that could not be done.
+        result: what it finds in x0 where that is not what the vPSCI has decided, as that could not be done,
+            or the firmware below was asked.
     """
 
     trap: Trap
     wake_after_us: int | None
     after_interrupt: bool = False
-    failure: int | None = None
+    result: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,7 @@ class Executor:
             TrapKind.WAKE: self._on_wake,
             TrapKind.DONE: self._on_done,
             TrapKind.UNEXPECTED: self._on_unexpected,
+            TrapKind.DEALT_WITH: lambda _trap: _NONE,
         }
 
     def start(self) -> None:
@@ -310,7 +313,7 @@ class Executor:
         return self._next(trap.cpu, steps)
 
     def _on_unexpected(self, trap: Trap) -> Writes:
-        self.crashed(f"vCPU {trap.cpu}: {self._source.unexpected(trap)}")
+        self.crashed(f"vCPU {trap.cpu}: {trap.problem}")
         return _NONE
 
     # ----------------------------------------------------------------------- answering
@@ -320,7 +323,7 @@ class Executor:
         visit = _Visit(trap, _wake_after(outcome))
         self._visits[trap.cpu] = visit
         writes = self._next(trap.cpu, self._answer(visit, outcome.effects))
-        result = outcome.result if visit.failure is None else visit.failure
+        result = outcome.result if visit.result is None else visit.result
         return Reaction(trap.cpu, writes, call, result, outcome.fault, began)
 
     def _next(self, cpu: int, steps: Steps) -> Writes:
@@ -345,9 +348,13 @@ class Executor:
         for effect in effects:
             match effect:
                 case Return(values):
-                    if visit.failure is not None:
-                        values = (visit.failure, *values[1:])
+                    if visit.result is not None:
+                        values = (visit.result, *values[1:])
                     writes = source.leave(trap, values, after_interrupt=visit.after_interrupt)
+                case PassOn():
+                    passed = source.pass_on(trap)
+                    visit.result = passed[0]
+                    writes = source.leave(trap, passed)
                 case Standby(timed):
                     if timed or visit.wake_after_us is not None or trap.cpu == self.followed:
                         yield source.wait_for_interrupt(trap, visit.wake_after_us)
@@ -405,7 +412,7 @@ class Executor:
             self._entries[effect.cpu] = lambda: entry
         else:
             self.vpsci.power_on_failed(effect.cpu)
-            visit.failure = ReturnCode.INTERNAL_FAILURE & MASK64
+            visit.result = ReturnCode.INTERNAL_FAILURE & MASK64
 
     # --------------------------------------------------------------------------- within
 

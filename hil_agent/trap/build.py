@@ -1,4 +1,4 @@
-"""Assembles the EL2 monitor, and guests that are written in assembly, with Debian's cross binutils.
+"""Assembles monitors, and guests that are written in assembly, with Debian's cross binutils.
 
 Also loaded by path from the wheel's build hook, so it imports the standard library only.
 """
@@ -17,9 +17,17 @@ PACKAGE = "binutils-aarch64-linux-gnu"
 GUEST_ADDRESS = 0x4020_0000
 """Where guests are linked: 2 MiB into the RAM of QEMU's virt machine, which leaves room for a device tree."""
 
+_COMMON = Path(__file__).parent
+"""Where monitors include from."""
+
 
 class AssemblyError(Exception):
     """A source could not be assembled; the text says why."""
+
+
+def sources(source: Path) -> list[Path]:
+    """All that goes into what is assembled from a monitor's ``source``."""
+    return [*sorted(source.parent.glob("*.S")), *sorted(_COMMON.glob("*.inc"))]
 
 
 def assemble(source: Path, output: Path, *, address: int = 0) -> None:
@@ -37,7 +45,8 @@ def assemble(source: Path, output: Path, *, address: int = 0) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".assemble-") as folder:
         object_file, elf = Path(folder, "linked.o"), Path(folder, "linked.elf")
-        _run([ASSEMBLER, "--fatal-warnings", "-I", str(source.parent), "-o", str(object_file), str(source)])
+        folders = [word for each in (source.parent, _COMMON) for word in ("-I", str(each))]
+        _run([ASSEMBLER, "--fatal-warnings", *folders, "-o", str(object_file), str(source)])
         layout = [f"-Ttext={address:#x}", "-e", "entry", "--no-warn-rwx-segments"]
         _run([LINKER, *layout, "-o", str(elf), str(object_file)])
         elf.replace(output)

@@ -1,6 +1,6 @@
-"""Writing a system register of a vCPU that is in its guest, through a stub that cannot.
+"""Reading and writing system registers of a vCPU that is in its guest, through a stub that cannot.
 
-An instruction that writes it is put in the place of the vCPU's next one, stepped, and taken away again.
+An instruction that does it is put in the place of one of the guest's, stepped, and taken away again.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 
 from hil_agent.errors import ProtocolError, StateError, UsageError
+from hil_agent.psci.entry import PSTATE_DAIF
 from hil_agent.rsp import Client, ThreadId
 from hil_agent.suggest import suggest
-from hil_agent.trap.program import move_to
+from hil_agent.trap.program import move
 from hil_agent.trap.system_registers import SYSTEM_REGISTERS
 
 _TIMEOUT_S = 5.0
@@ -47,16 +48,51 @@ def inject(client: Client, thread: ThreadId, name: str, value: int) -> None:
             f"{name} cannot be written while the vCPU is at EL0", hint="stop it in the kernel: break there"
         )
     check_writable(name, level)
-    pc = before["pc"]
-    instruction = client.read_memory(pc, _INSTRUCTION)
-    client.write_memory(pc, move_to(name, 0), verify=True)
     try:
-        client.resume(thread, step=True, writes={"x0": value})
+        execute(client, thread, move(name, 0, read=False), at=before["pc"], x0=value)
+    finally:
+        if not client.running:
+            client.write_registers({register: before[register] for register in ("x0", "pc", "cpsr")}, thread)
+
+
+def execute(
+    client: Client,
+    thread: ThreadId,
+    instruction: bytes,
+    *,
+    at: int,
+    x0: int = 0,
+    put_back_at: int | None = None,
+) -> int:
+    """Has a vCPU execute one instruction in place of one of the guest's, with interrupts masked.
+
+    Args:
+        client: the debug stub; there must be no breakpoint at ``at``.
+        thread: the vCPU; its x0, PC and PSTATE are lost.
+        instruction: what it executes.
+        at: virtual address of what is there else, as the vCPU sees it.
+        x0: its x0 for that.
+        put_back_at: where it sees the same memory afterwards, if that is not ``at``.
+
+    Returns:
+        x0 after it.
+
+    Raises:
+        ProtocolError: the instruction did something else than go on to the next.
+    """
+    pstate = client.read_registers(thread)["cpsr"] | PSTATE_DAIF
+    original = client.read_memory(at, _INSTRUCTION)
+    client.write_memory(at, instruction, verify=True)
+    try:
+        client.resume(thread, step=True, writes={"x0": x0, "cpsr": pstate, "pc": at})
         while client.wait_stop(_TIMEOUT_S).thread not in {thread, None}:
             client.resume(thread, step=True)  # late news of another vCPU
-        arrived = client.read_registers(thread)["pc"]
+        after = client.read_registers(thread)
     finally:
-        client.write_registers({"x0": before["x0"], "pc": pc}, thread)
-        client.write_memory(pc, instruction, verify=True)
-    if arrived != pc + _INSTRUCTION:
-        raise ProtocolError(f"writing {name} led the vCPU from {pc:#x} to {arrived:#x}")
+        if not client.running:  # else the step has failed for good: there is nothing left to mend
+            client.write_memory(at if put_back_at is None else put_back_at, original, verify=True)
+    if after["pc"] != at + _INSTRUCTION:
+        raise ProtocolError(
+            f"the instruction {instruction[::-1].hex()} led the vCPU from {at:#x} to {after['pc']:#x}"
+        )
+    return after["x0"]

@@ -13,7 +13,7 @@ from elftools.elf.sections import SymbolTableSection
 
 from hil_agent.errors import HostError, InternalError
 from hil_agent.resources import cache_folder
-from hil_agent.trap.build import PACKAGE, AssemblyError, assemble
+from hil_agent.trap.build import PACKAGE, AssemblyError, assemble, sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Monitor:
             elf = ELFFile(stream)
             text, symbols = elf.get_section_by_name(".text"), elf.get_section_by_name(".symtab")
             if text is None or not isinstance(symbols, SymbolTableSection):
-                raise InternalError(f"{path} is no assembled EL2 monitor")
+                raise InternalError(f"{path} is no assembled monitor")
             labels = {
                 symbol.name: int(symbol["st_value"])
                 for symbol in symbols.iter_symbols()
@@ -64,16 +64,15 @@ class Monitor:
 
 
 def _assembled(source: Path) -> Path:
-    parts = sorted(source.parent.glob("*.S"))
-    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join(part.read_bytes() for part in sources(source))).hexdigest()[:16]
     elf = cache_folder() / "monitor" / f"{digest}.elf"
     if not elf.exists():
         try:
             assemble(source, elf)
         except AssemblyError as error:
             raise HostError(
-                f"the EL2 monitor cannot be assembled: {error}", hint=f"apt-get install {PACKAGE}"
+                f"the monitor cannot be assembled: {error}", hint=f"apt-get install {PACKAGE}"
             ) from error
         except OSError as error:
-            raise HostError(f"the assembled EL2 monitor cannot be stored: {error}") from error
+            raise HostError(f"the assembled monitor cannot be stored: {error}") from error
     return elf

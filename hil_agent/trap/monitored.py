@@ -13,19 +13,22 @@ from dataclasses import replace
 from typing import ClassVar
 
 from hil_agent.errors import InternalError, TargetError
-from hil_agent.guest.address import AddressRange
-from hil_agent.guest.device_tree import Gic
 from hil_agent.psci.entry import VECTORS_ZERO, EntryState
-from hil_agent.rsp import BreakpointKind, Client, Registers, StopReply, ThreadId
-from hil_agent.trap.monitor import Monitor
+from hil_agent.rsp import BreakpointKind, Registers, StopReply, ThreadId
+from hil_agent.trap.injection import check_writable, inject
+from hil_agent.trap.kind import Setting
 from hil_agent.trap.program import Program, read_system_registers, write_system_registers
 from hil_agent.trap.source import Trap, TrapKind
 
 _TIMEOUT_S = 5.0
 _SCRUB_TIMEOUT_S = 120.0
 _SCTLR_EE = 1 << 25
+_GENERAL = tuple(f"x{number}" for number in range(31))
 _INSTRUCTION = 4
 EL_SHIFT, EL_MASK = 2, 3
+"""Where the exception level is in PSTATE."""
+PSTATE_MASK = 0x3DF
+"""DAIF and mode in PSTATE."""
 FLAGS_SHIFT = 28
 """Where NZCV is in PSTATE."""
 
@@ -36,33 +39,25 @@ _NOT_THE_GUESTS = re.compile(
 
 _CPU_OFF, _CPU_ON = 0x84000002, 0xC4000003
 
+_RESULTS = 18
+"""Registers that a call may return values in, from x0 on (SMCCC, section 2.6)."""
+
 _TICK = 10
 """How often a parked vCPU listens for us: 2^10 times a second."""
 
 _ANY_PRIORITY = 0xFF
 _TICK_ONLY = 0x08
-_TIMER_PPIS = 1 << 27 | 1 << 30
-"""The virtual and the physical timer of EL1 (Arm BSA, private peripheral interrupts)."""
+VIRTUAL_TIMER, PHYSICAL_TIMER = 1 << 27, 1 << 30
+"""The timers of EL1, by their bits among the private interrupts (Arm BSA)."""
 
 
 class MonitoredTrapSource:
-    """Puts a monitor to work. vCPU 0 is expected to start at the monitor's ``entry``.
-
-    Args:
-        client: the debug stub; its register writes are trusted only for general registers and PC.
-        monitor: the monitor.
-        code: physical address to place it at.
-        reserved: RAM that the guest leaves alone; it begins with the monitor's areas.
-        gic: the machine's interrupt controller, which parked vCPUs wait on.
-        wake_by_interrupt: any interrupt ends a suspend.
-        wake_by_timer: the timers of EL1 do, whatever else does.
-    """
+    """Puts a monitor to work. vCPU 0 is expected to start at the monitor's ``entry``."""
 
     kinds: ClassVar[Mapping[str, TrapKind]] = {
         "kind_entry": TrapKind.ENTRY,
         "kind_done": TrapKind.DONE,
         "kind_wake": TrapKind.WAKE,
-        "kind_unexpected": TrapKind.UNEXPECTED,
     }
     """What a trap is by the monitor's own label for it."""
 
@@ -72,28 +67,24 @@ class MonitoredTrapSource:
     leaving: ClassVar[tuple[str, ...]] = ()
     """The registers of that level that hold what is the guest's while a vCPU is in the monitor."""
 
-    def __init__(
-        self,
-        client: Client,
-        monitor: Monitor,
-        *,
-        code: int,
-        reserved: AddressRange,
-        gic: Gic,
-        wake_by_interrupt: bool,
-        wake_by_timer: bool,
-    ) -> None:
-        self._client = client
-        self._image = monitor.image
-        self._code = code
-        self._reserved = reserved
-        self._labels = {name: code + offset for name, offset in monitor.labels.items()}
-        self._offsets = monitor.labels
+    timer_ppis: ClassVar[int] = VIRTUAL_TIMER | PHYSICAL_TIMER
+    """The guest's timers."""
+
+    firmware_routine = "firmware_call"
+    """The monitor's routine that calls the firmware below."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._client = client = setting.client
+        self._image = setting.monitor.image
+        self._code = setting.code
+        self._reserved = setting.reserved
+        self._offsets = setting.monitor.labels
+        self._labels = {name: setting.code + offset for name, offset in self._offsets.items()}
         self._kinds = {self._offsets[label]: kind for label, kind in self.kinds.items()}
         self._trap = self._labels["trap"]
         self._threads: list[ThreadId] = client.threads()
         self._cpus = {thread: cpu for cpu, thread in enumerate(self._threads)}
-        self._gic = gic
+        self._gic = setting.gic
         self._not_the_guests = frozenset(
             name
             for name in client.description.registers
@@ -101,8 +92,8 @@ class MonitoredTrapSource:
         )
         described = client.description.registers
         self._vectors = {name: name if name in described else f"z{name[1:]}" for name in VECTORS_ZERO}
-        self._priority_mask = _ANY_PRIORITY if wake_by_interrupt else _TICK_ONLY
-        self._wake_ppis = _TIMER_PPIS if wake_by_timer else 0
+        self._priority_mask = _ANY_PRIORITY if setting.wake_by_interrupt else _TICK_ONLY
+        self._wake_ppis = self.timer_ppis if setting.wake_by_timer else 0
 
     def arm(self) -> None:
         """Sets the monitor's one breakpoint, which stays over resets of the machine."""
@@ -200,19 +191,14 @@ class MonitoredTrapSource:
         self._client.resume(thread, writes=writes)
         while True:
             trap = self.identify(self._client.wait_stop(timeout_s))
-            if trap is not None and trap.cpu == cpu:
+            if trap is not None and trap.cpu == cpu and trap.kind is not TrapKind.DEALT_WITH:
                 break
             # Late news of another vCPU, which stands at its trap and will report it again.
             self._client.resume(thread)
         if trap.kind is TrapKind.DONE:
             return trap.registers
         raise TargetError(
-            f"vCPU {cpu} did not finish what the monitor should do: "
-            + (
-                str(self.unexpected(trap))
-                if trap.kind is TrapKind.UNEXPECTED
-                else f"it trapped because {trap.kind.value}"
-            )
+            f"vCPU {cpu} did not finish what the monitor should do: {trap.problem or trap.kind.value}"
         )
 
     def step(self, cpu: int, writes: Mapping[str, int]) -> Registers:
@@ -253,6 +239,22 @@ class MonitoredTrapSource:
             for index, name in enumerate(names)
         }
 
+    def set_system_register(self, cpu: int, name: str, value: int) -> None:
+        """Gives one system register a value, wherever the vCPU stands; all else of it is as before.
+
+        Raises:
+            UsageError: it is none that can be written there.
+            StateError: the vCPU is where nothing can be written.
+        """
+        before = self._client.read_registers(self._threads[cpu])
+        if not self.holds(before):
+            inject(self._client, self._threads[cpu], name, value)
+            return
+        check_writable(name, self.exception_level)
+        kept = {register: before[register] for register in (*_GENERAL, "pc", "cpsr")}
+        self.write_system_registers(cpu, {name: value})
+        self._client.write_registers(kept, self._threads[cpu])
+
     def with_endianness(self, entry: EntryState, cpu: int) -> EntryState:
         """An entry state with the endianness (SCTLR_EL1.EE) of a vCPU, if it is to inherit that.
 
@@ -281,6 +283,7 @@ class MonitoredTrapSource:
         Returns:
             the firmware's return code, signed.
         """
+        self._bring_in(caller)
         self._prepare_area(cpu)
         writes = self._firmware_call(_CPU_ON, mpidr, self._labels["entry"], self._area(cpu))
         return _signed(self.run(caller, writes)["x0"])
@@ -308,11 +311,30 @@ class MonitoredTrapSource:
         self.step(cpu, self._firmware_call(_CPU_OFF))
         return kept
 
-    def unexpected(self, trap: Trap) -> object:
-        """What is known of an unexpected trap, for people."""
+    def pass_on(self, trap: Trap) -> tuple[int, ...]:
+        """Has the firmware below answer a call: x0, x1, ... as it has left them, for `leave`."""
+        registers = self.run(trap.cpu, self._firmware_call(trap.registers["x0"]))
+        self.restore(trap)
+        return tuple(registers[f"x{number}"] for number in range(_RESULTS))
+
+    def holds(self, registers: Registers) -> bool:
+        """Whether a vCPU with these registers is in our code, and not in the guest's."""
+        raise NotImplementedError
+
+    def restore(self, trap: Trap) -> None:
+        """Puts a caller's registers back, PC among them, after steps that used them."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------------- within
+
+    def _expect_at(self, cpu: int, entry: EntryState, arrived: Registers) -> None:
+        """Raises TargetError if a vCPU has not arrived at its entry point as it must."""
+        pstate = arrived["cpsr"] & PSTATE_MASK
+        if (arrived["pc"], arrived["x0"], pstate) != (entry.pc, entry.x0, entry.pstate & PSTATE_MASK):
+            raise TargetError(
+                f"vCPU {cpu} was sent to {entry.pc:#x} with x0 = {entry.x0:#x}, PSTATE {entry.pstate:#x}, "
+                f"and is at {arrived['pc']:#x} with x0 = {arrived['x0']:#x}, PSTATE {arrived['cpsr']:#x}"
+            )
 
     def _bring_in(self, cpu: int) -> None:
         """Sees to it that a vCPU is in the monitor; to be overridden where a caller may be elsewhere."""
@@ -327,6 +349,7 @@ class MonitoredTrapSource:
         self._client.write_memory(self._area(cpu) + self._offsets["area_gic_saved"], bytes(8))
 
     def _run_program(self, cpu: int, program: Program, *, unpark: bool = False) -> None:
+        self._bring_in(cpu)
         area = self._area(cpu)
         for name, content, room in (
             ("area_program", program.code, self._offsets["area_size"] - self._offsets["area_program"]),
@@ -339,7 +362,7 @@ class MonitoredTrapSource:
         self.run(cpu, {"x0": area, "pc": self._labels[routine]})
 
     def _firmware_call(self, *values: int) -> Mapping[str, int]:
-        return arguments(values) | {"pc": self._labels["firmware_call"]}
+        return arguments(values) | {"pc": self._labels[self.firmware_routine]}
 
     def _area(self, cpu: int) -> int:
         return self._reserved.start + cpu * self._offsets["area_size"]

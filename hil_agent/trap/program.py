@@ -1,4 +1,4 @@
-"""Short programs for the EL2 monitor's ``run_program``: pure code generation.
+"""Short programs for a monitor's ``run_program``: pure code generation.
 
 A debug stub writes general registers and memory; system registers many stubs do not
 write (QEMU's answers ``OK`` and ignores it). So the vCPU writes them itself: the program
@@ -38,13 +38,13 @@ def _instructions(words: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(words)}I", *words)
 
 
-def move_to(name: str, general: int) -> bytes:
-    """The instruction that moves general register number ``general`` to a system register."""
-    return _instructions([_move(name, read=False, general=general)])
+def move(name: str, general: int, *, read: bool) -> bytes:
+    """The instruction that moves a system register to general register number ``general``, or back."""
+    return _instructions([_move(name, read=read, general=general)])
 
 
 def _move(name: str, *, read: bool, general: int = _X3) -> int:
-    """The instruction ``mrs x3, name`` or ``msr name, x3`` (Arm ARM C6.2: MRS, MSR (register))."""
+    """The instruction ``mrs xN, name`` or ``msr name, xN`` (Arm ARM C6.2: MRS, MSR (register))."""
     try:
         register = SYSTEM_REGISTERS[name]
     except KeyError:

@@ -20,6 +20,7 @@ class TrapKind(Enum):
     DONE = "what a vCPU was sent to is done"
     WAKE = "an interrupt ends a parked vCPU's wait"
     UNEXPECTED = "something that never should happen"
+    DEALT_WITH = "something of the trap source's own, which is done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,14 @@ class Trap:
         cpu: index of the vCPU.
         registers: its general registers, for a call still those of the guest.
         call: the call that it has made, if it has.
+        problem: what is known of something unexpected, for people.
     """
 
     kind: TrapKind
     cpu: int
     registers: Registers
     call: Call | None = None
+    problem: str = ""
 
 
 class TrapSource(Protocol):
@@ -76,9 +79,6 @@ class TrapSource(Protocol):
         Returns:
             its registers after it.
         """
-
-    def unexpected(self, trap: Trap) -> object:
-        """What is known of an unexpected trap, for people."""
 
     def wake_interrupt(self, trap: Trap) -> int:
         """INTID of the interrupt that ended a parked vCPU's wait."""
@@ -145,6 +145,9 @@ class TrapSource(Protocol):
         Returns:
             their values.
         """
+
+    def pass_on(self, trap: Trap) -> tuple[int, ...]:
+        """Has the firmware below answer a call: x0, x1, ... as it has left them, for `leave`."""
 
     def scrub(self, cpu: int, memory: Iterable[range]) -> None:
         """Zeros memory, but for what is ours; the vCPU's general registers are lost."""

@@ -60,6 +60,7 @@ SYSTEM_REGISTERS: dict[str, Encoding] = {
     "SPSR_EL1": Encoding(3, 0, 4, 0, 0),
     "ELR_EL1": Encoding(3, 0, 4, 0, 1),
     "SP_EL0": Encoding(3, 0, 4, 1, 0),
+    "SPSEL": Encoding(3, 0, 4, 2, 0),
     "AFSR0_EL1": Encoding(3, 0, 5, 1, 0),
     "AFSR1_EL1": Encoding(3, 0, 5, 1, 1),
     "ESR_EL1": Encoding(3, 0, 5, 2, 0),

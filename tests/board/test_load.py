@@ -7,7 +7,7 @@ import pytest
 
 from hil_agent.board.load import list_boards, load_board
 from hil_agent.board.qemu_schema import Network, QemuBoard
-from hil_agent.board.schema import TrapSource, WakeSource
+from hil_agent.board.schema import WakeSource
 from hil_agent.errors import FileError, NotFoundError
 from hil_agent.psci import Conduit
 
@@ -38,7 +38,7 @@ def test_the_default_board_is_what_it_says() -> None:
         description="QEMU's virt machine with a Cortex-A57, EL2 and a GICv3",
         guest="linux-minimal",
         profile="xen",
-        trap=TrapSource.EL2,
+        trap="el2",
         conduit=Conduit.HVC,
         wake=(WakeSource.COMMAND, WakeSource.IRQ),
         cpu="cortex-a57",

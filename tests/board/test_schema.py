@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hil_agent.board.qemu_schema import Network, QemuBoard
-from hil_agent.board.schema import Board, TrapSource, WakeSource
+from hil_agent.board.schema import Board, WakeSource
 from hil_agent.errors import UsageError
 from hil_agent.psci import Conduit
 from hil_agent.psci.idle import IdleState
@@ -17,8 +17,8 @@ def test_overrides_take_the_place_of_what_the_file_says() -> None:
 
 
 def test_names_become_enums() -> None:
-    board = BOARD.with_overrides(trap="hvc-site", conduit="smc", network="user")
-    assert (board.trap, board.conduit, board.network) == (TrapSource.HVC_SITE, Conduit.SMC, Network.USER)
+    board = BOARD.with_overrides(conduit="smc", network="user")
+    assert (board.conduit, board.network) == (Conduit.SMC, Network.USER)
 
 
 def test_an_override_that_was_not_given_changes_nothing() -> None:

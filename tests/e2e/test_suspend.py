@@ -23,12 +23,18 @@ MACHINES = [
     for gic in (2, 3)
     for cpus in (1, 2, 4)
 ]
+WITHOUT_EL2 = [
+    pytest.param(
+        {"cpus": cpus, "gic_version": gic, "trap": "hvc-site"}, id=f"{cpus} vCPU, GICv{gic}, hvc-site"
+    )
+    for cpus, gic in ((1, 3), (2, 2), (3, 3), (4, 3))
+]
 CPU_MODELS = [pytest.param({"cpu": f"cortex-{core}"}, id=core) for core in ("a53", "a72")] + [
     pytest.param({"cpu": "max", "cpus": 2, "timeout_s": 120.0}, id="max")
 ]
 
 
-@pytest.fixture(scope="module", params=MACHINES + CPU_MODELS)
+@pytest.fixture(scope="module", params=MACHINES + WITHOUT_EL2 + CPU_MODELS)
 def guest(request: pytest.FixtureRequest, boot_shared: Boot) -> Iterator[Session]:
     with boot_shared(**request.param) as session:
         yield session

@@ -17,9 +17,16 @@ SUSPEND_WITH_ALARM = "echo +2 > /sys/class/rtc/rtc0/wakealarm && echo mem > /sys
 ALARM_S = 2
 
 
-@pytest.fixture(scope="module", params=[2, 3], ids=["GICv2", "GICv3"])
+MACHINES = [
+    pytest.param({"gic_version": gic, "trap": trap}, id=f"GICv{gic}, {trap}")
+    for gic in (2, 3)
+    for trap in ("el2", "hvc-site")
+]
+
+
+@pytest.fixture(scope="module", params=MACHINES)
 def session(request: pytest.FixtureRequest, boot_shared: Boot) -> Iterator[Session]:
-    with boot_shared(cpus=2, gic_version=request.param) as session:
+    with boot_shared(cpus=2, **request.param) as session:
         yield session
 
 
@@ -52,9 +59,9 @@ def test_the_guest_is_none_the_worse_for_it(session: Session) -> None:
     assert [line for line in log.splitlines() if "Spurious" in line or "nobody cared" in line] == []
 
 
-@pytest.fixture(scope="module", params=[2, 3], ids=["GICv2", "GICv3"])
+@pytest.fixture(scope="module", params=MACHINES)
 def command_only(request: pytest.FixtureRequest, boot_shared: Boot) -> Iterator[Session]:
-    with boot_shared(gic_version=request.param, wake="command") as session:
+    with boot_shared(wake="command", **request.param) as session:
         yield session
 
 

@@ -16,6 +16,7 @@ from hil_agent.guest.address import AddressRange
 from hil_agent.guest.device_tree import Gic, GicVersion
 from hil_agent.psci.entry import EntryState
 from hil_agent.rsp import Client
+from hil_agent.trap.kind import Setting
 from hil_agent.trap.monitor import Monitor
 from hil_agent.trap.source import Trap, TrapKind
 
@@ -51,13 +52,15 @@ def source(client: Client) -> El2TrapSource:
     rom = load_board("qemu-virt").rom
     assert rom is not None
     source = El2TrapSource(
-        client,
-        Monitor.load(),
-        code=rom.start,
-        reserved=RESERVED,
-        gic=GIC,
-        wake_by_interrupt=False,
-        wake_by_timer=False,
+        Setting(
+            client,
+            Monitor.load(),
+            code=rom.start,
+            reserved=RESERVED,
+            gic=GIC,
+            wake_by_interrupt=False,
+            wake_by_timer=False,
+        )
     )
     source.arm()
     source.start()
