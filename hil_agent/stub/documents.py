@@ -11,11 +11,14 @@ from html import escape
 _QUARTER = 1 << 62
 """Length of a region: gdb computes with a longer one as if it were negative (read_memory_robust)."""
 
+_TOP = (1 << 64) - (2 << 20)
+"""Where the map ends: lldb looks for a place that is free, and fails an assertion if there is none."""
+
 
 def _memory_map() -> bytes:
     regions = (
-        f'<memory type="ram" start="{start:#x}" length="{_QUARTER:#x}"/>'
-        for start in range(0, 4 * _QUARTER, _QUARTER)
+        f'<memory type="ram" start="{start:#x}" length="{min(_QUARTER, _TOP - start):#x}"/>'
+        for start in range(0, _TOP, _QUARTER)
     )
     return (
         '<?xml version="1.0"?>'
@@ -26,7 +29,10 @@ def _memory_map() -> bytes:
 
 
 MEMORY_MAP = _memory_map()
-"""All of it: a debugger's addresses are virtual, and what is behind them is the guest's affair."""
+"""Almost all: a debugger's addresses are virtual, and what is behind them is the guest's affair.
+
+The top 2 MiB are not in it; an arm64 kernel maps nothing there.
+"""
 
 
 def thread_list(threads: Sequence[tuple[str, str]]) -> bytes:
