@@ -201,12 +201,12 @@ class HvcSiteTrapSource(MonitoredTrapSource):
         return registers
 
     def as_guest_sees(self, cpu: int, registers: Registers, trap: Trap | None) -> Mapping[str, int]:  # noqa: ARG002
-        """What of a vCPU in the monitor is other than the stub tells, as its guest has it: at its call."""
+        """What of a vCPU in the monitor is other than the stub tells, as the guest has it: after its call."""
         caller = self._callers.get(cpu)
         if caller is None:
             return {}  # it has not been in the guest yet
-        seen = {name: caller.registers[name] for name in (*_GENERAL, "pc", "cpsr")}
-        return {**seen, "SCTLR_EL1": caller.sctlr}
+        seen = {name: caller.registers[name] for name in (*_GENERAL, "cpsr")}
+        return {**seen, "pc": caller.registers["pc"] + _INSTRUCTION, "SCTLR_EL1": caller.sctlr}
 
     # --------------------------------------------------------------- system registers
 
@@ -225,12 +225,24 @@ class HvcSiteTrapSource(MonitoredTrapSource):
         own: dict[str, int] = {}
         if not _FP_STATE.isdisjoint(names):
             own["CPACR_EL1"] = self._allow_fp(cpu)
-        found = super().read_system_registers(cpu, names)
+        found = super().read_system_registers(cpu, tuple(name for name in names if name != "SP_EL1"))
         if own:
             self.write_system_registers(cpu, own)
+        if "SP_EL1" in names:
+            own["SP_EL1"] = self._read_sp_el1(cpu)
         if caller := self._callers.get(cpu):
             own["SCTLR_EL1"] = caller.sctlr
-        return {name: own.get(name, value) for name, value in found.items()}
+        return {name: own[name] if name in own else found[name] for name in names}
+
+    def _read_sp_el1(self, cpu: int) -> int:
+        """SP_EL1 of a vCPU in the monitor, where MRS cannot name it."""
+        selected = self._client.read_registers(self._threads[cpu])["cpsr"] & 1
+        if not selected:
+            super().write_system_registers(cpu, {"SPSEL": 1})
+        sp = self._client.read_registers(self._threads[cpu])["sp"]
+        if not selected:
+            super().write_system_registers(cpu, {"SPSEL": 0})
+        return sp
 
     def _allow_fp(self, cpu: int) -> int:
         """Has FP registers accessible at EL1, which else is an exception of the guest's; CPACR_EL1 before."""

@@ -55,7 +55,9 @@ class View:
         """The payload of a reply to ``g``."""
         registers = self._raw(cpu)
         shown = self._shown(cpu, registers)
-        return registers.with_values(shown)[1:] if shown else registers.text
+        if not shown:
+            return registers.text
+        return registers.with_values({name: shown[name] for name in registers if name in shown})[1:]
 
     def read(self, cpu: int, register: Register) -> bytes:
         """A register's value as it stands in a reply to ``p``.

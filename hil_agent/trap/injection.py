@@ -15,6 +15,7 @@ from hil_agent.trap.program import move
 from hil_agent.trap.system_registers import SYSTEM_REGISTERS
 
 _TIMEOUT_S = 5.0
+_TRIES = 8
 _INSTRUCTION = 4
 _EL_SHIFT, _EL_MASK = 2, 3
 _LEVEL = re.compile(r"_EL([0-3])\d?$")
@@ -83,16 +84,18 @@ def execute(
     pstate = client.read_registers(thread)["cpsr"] | PSTATE_DAIF
     original = client.read_memory(at, _INSTRUCTION)
     client.write_memory(at, instruction, verify=True)
-    try:
-        client.resume(thread, step=True, writes={"x0": x0, "cpsr": pstate, "pc": at})
-        while client.wait_stop(_TIMEOUT_S).thread not in {thread, None}:
-            client.resume(thread, step=True)  # late news of another vCPU
+    writes: dict[str, int] | None = {"x0": x0, "cpsr": pstate, "pc": at}
+    for _ in range(_TRIES):
+        client.resume(thread, step=True, writes=writes)
+        client.wait_stop(_TIMEOUT_S)
         after = client.read_registers(thread)
-    finally:
-        if not client.running:  # else the step has failed for good: there is nothing left to mend
-            client.write_memory(at if put_back_at is None else put_back_at, original, verify=True)
-    if after["pc"] != at + _INSTRUCTION:
+        if after["pc"] != at:
+            break
+        writes = None  # late news of another vCPU came before the step was done
+    moved_to = after["pc"]
+    client.write_memory(at if put_back_at is None or moved_to == at else put_back_at, original, verify=True)
+    if moved_to != at + _INSTRUCTION:
         raise ProtocolError(
-            f"the instruction {instruction[::-1].hex()} led the vCPU from {at:#x} to {after['pc']:#x}"
+            f"the instruction {instruction[::-1].hex()} led the vCPU from {at:#x} to {moved_to:#x}"
         )
     return after["x0"]
