@@ -6,7 +6,7 @@ PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 GUEST  := linux-minimal
 
 # What `hil-agent doctor` can install; it is asked only when one of these is gone.
-PROGRAMS := qemu-system-aarch64 gdb-multiarch aarch64-linux-gnu-as aarch64-linux-gnu-ld gdbserver busybox dtc setpriv
+PROGRAMS := qemu-system-aarch64 gdb-multiarch aarch64-linux-gnu-as aarch64-linux-gnu-ld gdbserver lldb busybox dtc setpriv
 
 INSTALLED   := $(VENV)/.installed
 GUEST_BUILT := $(VENV)/.built-$(GUEST)
@@ -23,8 +23,8 @@ demo: $(GUEST_BUILT)  ## boot Linux, suspend it with `echo mem`, hold, resume, p
 test: $(GUEST_BUILT)  ## run the whole test suite
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
-test-fast: host  ## run the tests that boot no guest
-	@$(BIN)/pytest -m 'not e2e'
+test-fast: host  ## run the tests that boot no guest and are quick
+	@$(BIN)/pytest -m 'not e2e and not slow'
 
 test-e2e: $(GUEST_BUILT)  ## run the tests that boot guests
 	@$(BIN)/pytest -m e2e

@@ -54,6 +54,7 @@ PROGRAMS = (
     Program("aarch64-linux-gnu-as", "assembles", ("binutils-aarch64-linux-gnu",), checkout_only=True),
     Program("aarch64-linux-gnu-ld", "links", ("binutils-aarch64-linux-gnu",), checkout_only=True),
     Program("gdbserver", "tests our GDB protocol client", ("gdbserver",), checkout_only=True),
+    Program("lldb", "tests our GDB stub", ("lldb",), checkout_only=True),
     Program("busybox", "tests consoles and archives", ("busybox-static",), checkout_only=True),
     Program("dtc", "tests device trees", ("device-tree-compiler",), checkout_only=True),
     Program("setpriv", "ends QEMU with its session", ("util-linux",)),

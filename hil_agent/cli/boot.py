@@ -69,6 +69,7 @@ _OPTIONS = (
     click.Option(
         ["--append"], metavar="ARGS", help="Kernel command line; added to that of a catalogue guest."
     ),
+    click.Option(["--symbols"], type=_FILE, metavar="VMLINUX", help="ELF file with the kernel's symbols."),
     click.Option(["--dtb", "device_tree"], type=_FILE, help="Device tree, not the machine's own."),
     click.Option(["--load-address"], type=Number(48), help="Where a flat binary is placed."),
     click.Option(["--entry"], type=Number(48), help="Where the guest starts; default: its kernel's entry."),

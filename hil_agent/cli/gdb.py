@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
 
@@ -19,9 +20,17 @@ _SETTINGS = ("set confirm off", "set architecture aarch64", "set debuginfod enab
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("name")
 @click.argument("arguments", nargs=-1, metavar="[-- ARGS...]", type=click.UNPROCESSED)
+@click.option(
+    "--symbols",
+    type=click.Path(path_type=Path),
+    metavar="VMLINUX",
+    help="ELF file with the kernel's symbols; default: what it was booted with, else the kernel's own.",
+)
 @click.option("--print", "only_print", is_flag=True, help="Print what to connect to, and start nothing.")
 @json_option
-def gdb(*, name: str, arguments: tuple[str, ...], only_print: bool, as_json: bool) -> None:
+def gdb(
+    *, name: str, arguments: tuple[str, ...], symbols: Path | None, only_print: bool, as_json: bool
+) -> None:
     """Start gdb-multiarch, attached to session NAME, with the symbols of its guest's kernel.
 
     Attaching stops the guest, quitting lets it go on. ARGS are gdb's own, after ours: `-- -ex bt`. The
@@ -31,7 +40,12 @@ def gdb(*, name: str, arguments: tuple[str, ...], only_print: bool, as_json: boo
     status = session.status()
     if status.gdb is None:
         raise StateError(f"{name} is {status.state}, and serves no debuggers")
-    kernel = KernelFile.of(BootPlan.read(session.folder.plan))
+    plan = BootPlan.read(session.folder.plan)
+    if symbols is not None:
+        plan = plan.model_copy(
+            update={"guest": plan.guest.model_copy(update={"symbols": symbols.absolute()})}
+        )
+    kernel = KernelFile.of(plan)
     commands = [] if kernel is None else kernel.locate(session.read_memory).gdb_commands
     commands.append(f"target remote {status.gdb}")
     if as_json:
