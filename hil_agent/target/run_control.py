@@ -8,6 +8,8 @@ it at once if it does not return.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +25,7 @@ from hil_agent.target.executor import Executor, Reaction, Writes
 from hil_agent.trap.source import TrapSource
 
 _TIMEOUT_S: Final = 5.0
+_STEP_S: Final = 0.0005
 _NONE: Writes = {}
 
 
@@ -302,8 +305,18 @@ class RunControl:
             others = tuple(self._source.thread(cpu) for cpu in sorted(going) if cpu != step)
         if step is not None:
             self._client.resume(self._source.thread(step), step=True, others=others)
+            self._await_step()
         elif others:
             self._client.resume(others[0], others=others[1:])
+
+    def _await_step(self) -> None:
+        """Deals with the end of a step if that comes at once, sooner than the loop would see it."""
+        deadline = time.monotonic() + _STEP_S
+        while time.monotonic() < deadline:
+            if (stop := self._client.poll_stop()) is not None:
+                self.handle(stop)
+                return
+            os.sched_yield()
 
     def _step_over(self, cpu: int) -> None:
         """Gets a vCPU past what it has stopped at, if that is there still and the vCPU is, too."""
