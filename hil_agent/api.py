@@ -123,7 +123,7 @@ def prepare(board: str | Board = "qemu-virt", **options: Unpack[BootOptions]) ->
     resolved = (load_board(board) if isinstance(board, str) else board).with_overrides(**about_board)
     if resolved.idle_states and not get_trap_source(resolved.trap).repeats_answers:
         raise UsageError(
-            f"--idle-states: with the trap source {resolved.trap} each time that a vCPU idles stops the machine, "
+            f"--idle-states: with the trap source {resolved.trap} each idle state stops the machine, "
             "which then comes to nothing else",
             hint="leave them out, or use --trap el2",
         )
