@@ -18,6 +18,7 @@ from hil_agent.psci.faults import FaultPlan, parse_fault
 from hil_agent.session import launch
 from hil_agent.session.client import Session
 from hil_agent.session.plan import BootPlan, GuestFiles
+from hil_agent.trap.kinds import get_trap_source
 from hil_agent.yamlmodel import load_yaml_model
 
 Progress = Callable[[str, float | None], None]
@@ -120,6 +121,12 @@ def prepare(board: str | Board = "qemu-virt", **options: Unpack[BootOptions]) ->
     """
     about_board = {name: value for name, value in options.items() if name in _BOARD_OPTIONS}
     resolved = (load_board(board) if isinstance(board, str) else board).with_overrides(**about_board)
+    if resolved.idle_states and not get_trap_source(resolved.trap).repeats_answers:
+        raise UsageError(
+            f"--idle-states: with the trap source {resolved.trap} each idle state stops the machine, "
+            "which then comes to nothing else",
+            hint="leave them out, or use --trap el2",
+        )
     kernel = options.get("kernel")
     files, ready = _catalogued(resolved, options) if kernel is None else _given(kernel, options)
     chosen = options.get("ready")
