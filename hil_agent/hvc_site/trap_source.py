@@ -85,11 +85,8 @@ class HvcSiteTrapSource(MonitoredTrapSource):
     def _trap_at(self, cpu: int, registers: Registers) -> Trap | None:
         pc = registers["pc"]
         if registers["cpsr"] >> EL_SHIFT & EL_MASK == self.exception_level:
-            site = self._breakpoints.site(pc)
-            if site is not None:
-                self._breakpoints.called_from(pc)
-                values = (registers["x0"], registers["x1"], registers["x2"], registers["x3"])
-                return Trap(TrapKind.CALL, cpu, registers, Call(cpu, site.conduit, values, site.immediate))
+            if (call := self._call_at(cpu, registers)) is not None:
+                return call
             if self._breakpoints.is_watched(pc):
                 self._follow(cpu, registers)
                 return Trap(TrapKind.DEALT_WITH, cpu, registers)
@@ -105,6 +102,21 @@ class HvcSiteTrapSource(MonitoredTrapSource):
                 self.step(cpu, {"pc": pc})
             return Trap(TrapKind.DEALT_WITH, cpu, registers)
         return None
+
+    def _call_at(self, cpu: int, registers: Registers) -> Trap | None:
+        site = self._breakpoints.site(registers["pc"])
+        if site is None:
+            return None
+        self._breakpoints.called_from(registers["pc"])
+        values = (registers["x0"], registers["x1"], registers["x2"], registers["x3"])
+        return Trap(TrapKind.CALL, cpu, registers, Call(cpu, site.conduit, values, site.immediate))
+
+    def about_to_call(self, cpu: int) -> Trap | None:
+        """The call that a vCPU stands before."""
+        registers = self._client.read_registers(self._threads[cpu])
+        if registers["cpsr"] >> EL_SHIFT & EL_MASK != self.exception_level:
+            return None
+        return self._call_at(cpu, registers)
 
     def holds(self, registers: Registers) -> bool:
         """Whether a vCPU with these registers is in our code, and not in the guest's."""

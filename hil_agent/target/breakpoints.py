@@ -76,5 +76,8 @@ class Breakpoints:
             if each.kind is kind and each.address <= address < each.address + each.length
         ]
 
+    def __len__(self) -> int:
+        return len(self._owners)
+
     def __contains__(self, breakpoint_: object) -> bool:
         return breakpoint_ in self._owners

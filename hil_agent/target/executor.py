@@ -181,10 +181,12 @@ class Executor:
         Raises:
             TargetError: the machine did not do what it must.
         """
-        began = time.perf_counter()
         trap = self._source.identify(stop)
-        if trap is None:
-            return None
+        return None if trap is None else self.take(trap)
+
+    def take(self, trap: Trap) -> Reaction:
+        """Deals with a vCPU that is at a trap."""
+        began = time.perf_counter()
         call = trap.call
         if call is None:
             return Reaction(trap.cpu, self._reactions[trap.kind](trap))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,21 +100,21 @@ class RunControl:
 
     def handle(self, stop: StopReply) -> None:
         """Deals with a stop of the running machine."""
-        reaction = self.executor.handle(stop)
-        if reaction is None:
-            self._others_stop(stop)
-        elif reaction.caught or self.halts:
-            self.halts = False
-            self._announce(Stop(reaction.cpu, call=reaction.call))
+        at_breakpoint = self._at_breakpoint(stop)
+        if at_breakpoint is not None:
+            self._announce(Stop(at_breakpoint))
+        elif (reaction := self.executor.handle(stop)) is not None:
+            self._react(reaction)
         else:
-            self._carry_out(reaction)
+            self._others_stop(stop)
 
     def pause(self) -> None:
         """Stops the machine for a moment. A call that was trapped just then is answered on the way."""
         if not self._client.running:
             return
         self._client.interrupt()
-        reaction = self.executor.handle(self._client.wait_stop(_TIMEOUT_S))
+        stop = self._client.wait_stop(_TIMEOUT_S)
+        reaction = None if self._at_breakpoint(stop) is not None else self.executor.handle(stop)
         if reaction is not None and self.executor.may_go:
             self._client.write_registers(reaction.writes, self._source.thread(reaction.cpu))
             self.executor.gone_on(reaction)
@@ -146,18 +146,18 @@ class RunControl:
             stepped = self.executor.caught.cpu == plan.step
             # However the call returns, its vCPU has moved.
             self._left_from = -1 if stepped or plan.step is None else self._registers(plan.step)["pc"]
-            self._carry_out(self.executor.answer_caught())
+            self._react(self.executor.answer_caught())
             return
         if not self.executor.may_go:
             return
         if plan.step is None:
-            for cpu in list(self._stuck):
-                self._step_over(cpu)
-            self._stuck.clear()
+            stuck, self._stuck = self._stuck, {}
+            for cpu, (pc, breakpoints) in stuck.items():
+                if self._registers(cpu)["pc"] == pc and self._in_the_way(pc, breakpoints):
+                    self._step_alone(cpu, breakpoints)
             self._go(None, _NONE)
         else:
             self._step(plan.step)
-            self._stuck.clear()
 
     def release(self) -> None:
         """Nobody debugs any more: everything goes on."""
@@ -203,6 +203,18 @@ class RunControl:
 
     # ------------------------------------------------------------------------- within
 
+    def _at_breakpoint(self, stop: StopReply) -> int | None:
+        """The vCPU that has stopped at a debugger's breakpoint, which is told before all else."""
+        cpu = self._source.cpu(stop.thread)
+        if not self._breakpoints or cpu is None:
+            return None
+        registers = self._registers(cpu)
+        here = self._breakpoints.at(registers["pc"])
+        if not here or self._is_hidden(registers):
+            return None
+        self._stuck[cpu] = registers["pc"], here
+        return cpu
+
     def _others_stop(self, stop: StopReply) -> None:
         """A stop that is none of ours."""
         cpu = self._source.cpu(stop.thread)
@@ -221,17 +233,17 @@ class RunControl:
             if self._breakpoints.at(pc):  # the guest has something of its own at this address
                 self._step_alone(cpu)
             self._go(None, _NONE)
-        elif here := self._breakpoints.at(pc):
-            self._stuck[cpu] = pc, here
-            self._announce(Stop(cpu))
         elif cpu == self._plan.step:
             self._announce(Stop(cpu))
         else:  # QEMU ends the single steps of one vCPU only, that which it reports
             self._go(None, _NONE)
 
-    def _carry_out(self, reaction: Reaction) -> None:
+    def _react(self, reaction: Reaction) -> None:
         """Has the machine go on after a reaction; a step over a call that will not return is over."""
-        if reaction.cpu == self._plan.step and reaction.call is not None and self._stays(reaction.cpu):
+        if reaction.caught or self.halts:
+            self.halts = False
+            self._announce(Stop(reaction.cpu, call=reaction.call))
+        elif reaction.cpu == self._plan.step and reaction.call is not None and self._stays(reaction.cpu):
             self._write(reaction.cpu, reaction.writes)
             self._announce(Stop(reaction.cpu))
         else:
@@ -286,12 +298,14 @@ class RunControl:
     def _step(self, cpu: int) -> None:
         """One instruction of a vCPU, which may be a call."""
         registers = self._registers(cpu)
-        self._left_from = registers["pc"]
+        stuck_at, breakpoints = self._stuck.pop(cpu, (None, []))
+        pc = self._left_from = registers["pc"]
         if self._is_hidden(registers):
             self._go(None, _NONE)  # it steps when it comes out
-            return
-        if self._in_the_way(cpu, registers["pc"]):
-            self._step_alone(cpu)
+        elif (call := self._source.about_to_call(cpu)) is not None:
+            self._react(self.executor.take(call))
+        elif self._in_the_way(pc, breakpoints if stuck_at == pc else []):
+            self._step_alone(cpu, breakpoints)
             self._go(None, _NONE)
         else:
             self._resume_some()
@@ -318,22 +332,20 @@ class RunControl:
                 return
             os.sched_yield()
 
-    def _step_over(self, cpu: int) -> None:
-        """Gets a vCPU past what it has stopped at, if that is there still and the vCPU is, too."""
-        pc, _ = self._stuck[cpu]
-        if self._registers(cpu)["pc"] == pc and self._in_the_way(cpu, pc):
-            self._step_alone(cpu)
+    def _in_the_way(self, pc: int, stopped_by: Sequence[Breakpoint] = ()) -> list[Breakpoint]:
+        """What keeps a vCPU from its instruction at ``pc``; a watchpoint only if it has stopped by that."""
+        watches = [each for each in stopped_by if each.is_watchpoint and each in self._breakpoints]
+        return self._breakpoints.at(pc) + watches
 
-    def _in_the_way(self, cpu: int, pc: int) -> list[Breakpoint]:
-        """What keeps a vCPU at ``pc`` from executing its next instruction."""
-        stuck_at, breakpoints = self._stuck.get(cpu, (None, []))
-        watches = [each for each in breakpoints if each.is_watchpoint] if stuck_at == pc else []
-        return self._breakpoints.at(pc) + [each for each in watches if each in self._breakpoints]
-
-    def _step_alone(self, cpu: int) -> None:
+    def _step_alone(self, cpu: int, stopped_by: Sequence[Breakpoint] = ()) -> None:
         """One instruction of a vCPU, with what is in its way out of it; no other moves."""
+        if (call := self._source.about_to_call(cpu)) is not None:
+            reaction = self.executor.take(call)
+            self._write(cpu, reaction.writes)
+            self.executor.gone_on(reaction)
+            return
         pc = self._registers(cpu)["pc"]
-        lifted = self._in_the_way(cpu, pc)
+        lifted = self._in_the_way(pc, stopped_by)
         for each in lifted:
             self._disarm(each)
         try:

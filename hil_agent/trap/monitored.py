@@ -134,6 +134,10 @@ class MonitoredTrapSource:
             return None
         return Trap(kind, cpu, registers)
 
+    def about_to_call(self, cpu: int) -> Trap | None:  # noqa: ARG002 - to be overridden
+        """The call that a vCPU stands before, where calls are caught at the guest's own instructions."""
+        return None
+
     def refreshed(self, trap: Trap) -> Trap | None:
         """A trap with the registers that its vCPU has now; None if it is there no more."""
         return self._trap_at(trap.cpu, self._client.read_registers(self._threads[trap.cpu]))

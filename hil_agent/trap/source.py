@@ -67,6 +67,9 @@ class TrapSource(Protocol):
     def refreshed(self, trap: Trap) -> Trap | None:
         """A trap with the registers that its vCPU has now; None if it is there no more."""
 
+    def about_to_call(self, cpu: int) -> Trap | None:
+        """The call that a vCPU stands before, where calls are caught at the guest's own instructions."""
+
     def holds(self, registers: Registers) -> bool:
         """Whether a vCPU with these registers is in our code, and not in the guest's."""
 

@@ -44,9 +44,11 @@ def word_at(gdb: Gdb, address: int) -> int:
     return int.from_bytes(gdb.read_memory(address, 4), "little")
 
 
-@pytest.fixture(scope="module")
-def session(boot_shared: Boot) -> Session:
-    return boot_shared(cpus=2, append=NO_KASLR)
+@pytest.fixture(scope="module", params=["el2", "hvc-site"])
+def session(boot_shared: Boot, request: pytest.FixtureRequest) -> Iterator[Session]:
+    """A guest with two vCPUs, its calls caught in either way."""
+    with boot_shared(cpus=2, append=NO_KASLR, trap=request.param) as session:
+        yield session
 
 
 @pytest.fixture(scope="module")
@@ -348,8 +350,9 @@ def test_a_watchpoint_sees_a_write_over_a_suspend(session: Session) -> None:
     assert session.settle() is not None
 
 
-def test_our_own_breakpoint_is_in_no_list_and_in_no_memory(session: Session, gdb: Gdb) -> None:
+def test_our_own_breakpoints_are_in_no_list_and_in_no_memory(gdb: Gdb, hvc_site: int) -> None:
     assert "No breakpoints" in gdb.console("info breakpoints")
+    assert word_at(gdb, hvc_site) == HVC
     gdb.console("maintenance packet Qqemu.PhyMemMode:1")
     nop = 0xD503_201F
     assert nop in {word_at(gdb, 0x0400_0000 + offset) for offset in range(0, 0x3000, 4096)}
@@ -552,13 +555,13 @@ def test_a_wrong_monitor_command_says_what_is_wrong(gdb: Gdb, line: str, said: s
     assert said in gdb.console(f"monitor {line}").lower() + gdb.console(f"monitor {line}")
 
 
-def test_el2_is_seen_only_when_asked_for(session: Session) -> None:
+def test_our_code_is_seen_only_when_asked_for(session: Session, hvc_site: int) -> None:
     session.suspend()
     try:
         with attach(session) as gdb:
             gdb.console("monitor el2 on")
             gdb.console("maintenance flush register-cache")
-            assert gdb.registers(1, ["cpsr"])["cpsr"] & 0xC == 0x8
+            assert gdb.registers(1, ["pc"])["pc"] < 1 << 32  # at a physical address
     finally:
         session.resume()
         session.settle()
