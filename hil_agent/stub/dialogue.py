@@ -47,9 +47,13 @@ class Dialogue:
     Args:
         target: what is debugged.
         connection: to the debugger.
+
+    Attributes:
+        attached: it has asked why the machine stands, as debuggers do first, or has let it go.
     """
 
     def __init__(self, target: Target, connection: Connection) -> None:
+        self.attached = False
         self._target = target
         self._run = target.run_control
         self._view = target.view
@@ -198,6 +202,7 @@ class Dialogue:
     # -- stops
 
     def _why_stopped(self, _payload: bytes) -> bytes:
+        self.attached = True
         self._run.hold()
         self._missed = None
         self._cpu = self._run.latest.cpu
@@ -241,7 +246,7 @@ class Dialogue:
         return b"vCont;c;C;s;S"
 
     def _resume(self, plan: Plan) -> None:
-        self._waiting = True
+        self.attached = self._waiting = True
         if self._missed is not None:
             missed, self._missed = self._missed, None
             if self._run.holding:  # the machine has moved since it looked last

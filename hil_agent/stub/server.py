@@ -122,6 +122,7 @@ class GdbServer:
             self.target.standing(lambda: run_control.remove_all(dialogue))
         if not self._dialogues:
             run_control.on_stop = None
+        if not any(each.attached for each in self._dialogues):  # a silent client holds nothing
             run_control.executor.catching.clear()
             run_control.shows_own_code = False
             run_control.release()

@@ -6,6 +6,7 @@ its call, or behind it, with the guest's own registers and the guest's address s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,6 +19,9 @@ from hil_agent.target.run_control import RunControl
 from hil_agent.trap.source import TrapSource
 
 _REGIME: Final = ("SCTLR_EL1", "TCR_EL1", "TTBR0_EL1", "TTBR1_EL1")
+_VECTOR: Final = re.compile(r"[vz]\d+|fpsr|fpcr")
+"""Not among what ``g`` tells, but the stub writes them, and no single instruction of ours could."""
+
 _SMALLEST_PAGE: Final = 4096
 _CODE_SIZE: Final = 64
 
@@ -109,7 +113,7 @@ class View:
                 f"{register.name} of vCPU {cpu} cannot be written while it is in its call",
                 hint="let it return first, or resume it",
             )
-        if register.name in registers:
+        if register.name in registers or _VECTOR.fullmatch(register.name):
             self._client.write_registers({register.name: value}, self._source.thread(cpu))
         else:
             self._source.set_system_register(cpu, register.name, value)

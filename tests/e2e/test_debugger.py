@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,9 +28,9 @@ NOT_SUPPORTED = 2**64 - 1
 
 
 def attach(session: Session) -> Gdb:
-    socket = session.status().gdb
-    assert socket is not None
-    return Gdb(Path(socket))
+    path = session.status().gdb
+    assert path is not None
+    return Gdb(Path(path))
 
 
 def entry_point_of(session: Session) -> int:
@@ -367,6 +368,15 @@ def test_a_system_register_is_really_written(session: Session, gdb: Gdb) -> None
     assert gdb.registers(1, ["CONTEXTIDR_EL1"]) == {"CONTEXTIDR_EL1": 0x1234}
 
 
+def test_a_vector_register_is_written(session: Session, gdb: Gdb) -> None:
+    gdb.console("thread 1")
+    before = gdb.console("output/x $v7.d.u[1]")
+    gdb.console("set $v7.d.u[1] = 0x4711")
+    gdb.console("maintenance flush register-cache")
+    assert gdb.console("output/x $v7.d.u[1]") == "0x4711"
+    gdb.console(f"set $v7.d.u[1] = {before}")
+
+
 def test_what_cannot_be_written_is_an_error(session: Session, gdb: Gdb) -> None:
     with pytest.raises(GdbError, match="ID_AA64DFR0_EL1 cannot be written"):
         gdb.evaluate("$ID_AA64DFR0_EL1 = 1")
@@ -450,6 +460,14 @@ def test_a_debugger_that_is_killed_at_a_breakpoint_harms_nobody(session: Session
             assert done.result() == ""
     session.wait(State.RUNNING, timeout_s=SOON_S)
     assert session.status().debuggers == 0
+
+
+def test_a_client_that_connects_and_says_nothing_does_not_keep_the_guest_stopped(session: Session) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(session.status().gdb or "")
+        with attach(session):
+            assert session.status().state is State.STOPPED
+        assert is_alive(session)
 
 
 def test_ten_cycles_with_an_idle_debugger(session: Session) -> None:
