@@ -13,16 +13,16 @@ from time import perf_counter
 from bench.gdb_python import gdb
 from bench.result import Comparison, Result
 from bench.trap_loop import WARM_UP, TrapLoop, trap_loop
+from hil_agent.engine.events import CallAnswered, Event
+from hil_agent.engine.executor import Executor
+from hil_agent.engine.loop import TargetLoop
+from hil_agent.engine.run_control import RunControl
 from hil_agent.errors import InternalError
 from hil_agent.psci import EntryState, VirtualPsci
 from hil_agent.rsp import BreakpointKind, Client, StopReply, ThreadId
 from hil_agent.rsp.packet import encode
 from hil_agent.session.journal import Journal
 from hil_agent.session.state import StateCell
-from hil_agent.target.events import CallAnswered, Event
-from hil_agent.target.executor import Executor
-from hil_agent.target.loop import TargetLoop
-from hil_agent.target.run_control import RunControl
 
 _INSTRUCTION = 4
 _TIMEOUT_S = 10.0

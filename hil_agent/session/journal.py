@@ -18,8 +18,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
+from hil_agent.engine.events import CallAnswered, Event, Resumed, Suspended
 from hil_agent.psci.functions import ReturnCode
-from hil_agent.target.events import CallAnswered, Event, Resumed, Suspended
 
 Record: TypeAlias = dict[str, Any]
 

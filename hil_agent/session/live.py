@@ -13,6 +13,10 @@ from typing import Self
 from hil_agent.board.schema import Board, TrustedOsKind, WakeSource
 from hil_agent.console import Cancellation, Cancelled, ConsoleHub
 from hil_agent.el2.idle import RepeatedAnswers
+from hil_agent.engine.events import Crashed, Entered, Event, Ready, Stopped, SwitchedOff, WasReset
+from hil_agent.engine.executor import Executor
+from hil_agent.engine.loop import TargetLoop
+from hil_agent.engine.run_control import RunControl
 from hil_agent.errors import FileError, HostError, LinkError, UsageError
 from hil_agent.guest import flat_tree
 from hil_agent.guest.device_tree import MachineDescription, describe, patch
@@ -43,10 +47,6 @@ from hil_agent.stub.monitor import Bench, MonitorCommands
 from hil_agent.stub.server import GdbServer
 from hil_agent.stub.target import Target
 from hil_agent.stub.view import View
-from hil_agent.target.events import Crashed, Entered, Event, Ready, Stopped, SwitchedOff, WasReset
-from hil_agent.target.executor import Executor
-from hil_agent.target.loop import TargetLoop
-from hil_agent.target.run_control import RunControl
 from hil_agent.trap.kind import Setting
 from hil_agent.trap.kinds import get_trap_source
 from hil_agent.trap.monitor import Monitor
@@ -175,7 +175,7 @@ class LiveSession:
             machine=machine,
             boot=load,
             listeners=(self._cell.apply, journal.apply, self._react, self._tell_debuggers),
-            before_reset=repeated.forget if repeated else lambda: None,
+            forget_answers=repeated.forget if repeated else lambda: None,
         )
         run_control = RunControl(client, self._executor, source)
         run_control.halts = plan.halt

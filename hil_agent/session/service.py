@@ -14,6 +14,8 @@ from typing import TypeVar
 from hil_agent.board.machine import Machine
 from hil_agent.console import Cancellation, Cancelled
 from hil_agent.el2.idle import RepeatedAnswers
+from hil_agent.engine.executor import Executor
+from hil_agent.engine.loop import TargetLoop
 from hil_agent.errors import FileError, GuestError, HilAgentError, StateError, UsageError
 from hil_agent.psci import Function, ReturnCode, VirtualPsci
 from hil_agent.session.control import Method
@@ -24,8 +26,6 @@ from hil_agent.session.plan import BootPlan
 from hil_agent.session.protocol import Json
 from hil_agent.session.state import FINAL, State, StateCell
 from hil_agent.stub.server import GdbServer
-from hil_agent.target.executor import Executor
-from hil_agent.target.loop import TargetLoop
 
 _log = logging.getLogger(__name__)
 

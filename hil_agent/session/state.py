@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 
-from hil_agent.errors import GuestError, TargetTimeout
-from hil_agent.psci.context import ResumeContext
-from hil_agent.target.events import (
+from hil_agent.engine.events import (
     CallAnswered,
     Crashed,
     Event,
@@ -21,6 +19,8 @@ from hil_agent.target.events import (
     SwitchedOff,
     WasReset,
 )
+from hil_agent.errors import GuestError, TargetTimeout
+from hil_agent.psci.context import ResumeContext
 
 
 class State(StrEnum):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Final
 
+from hil_agent.engine.breakpoints import Breakpoint
+from hil_agent.engine.run_control import Plan, Stop
 from hil_agent.errors import HilAgentError
 from hil_agent.rsp import BreakpointKind, UnavailableError
 from hil_agent.rsp.registers import decode_value
@@ -18,8 +20,6 @@ from hil_agent.stub import documents
 from hil_agent.stub.connection import Connection
 from hil_agent.stub.requests import RequestError, memory_range, number, octets, parse_plan, thread_of
 from hil_agent.stub.target import Target
-from hil_agent.target.breakpoints import Breakpoint
-from hil_agent.target.run_control import Plan, Stop
 
 PACKET_SIZE: Final = 16 * 1024
 """Bytes; gdb takes no more (MAX_REMOTE_PACKET_SIZE in gdb/remote.c)."""

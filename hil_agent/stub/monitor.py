@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from hil_agent.engine.run_control import RunControl
 from hil_agent.errors import UsageError
 from hil_agent.psci.faults import FaultInjector, parse_fault
 from hil_agent.psci.functions import Function, ReturnCode
 from hil_agent.rsp import Client
 from hil_agent.stub.view import View
 from hil_agent.suggest import suggest
-from hil_agent.target.run_control import RunControl
 
 _SHOWN_CALLS: Final = 20
 _REGISTER_BITS: Final = 64
@@ -178,7 +178,7 @@ def _break(bench: Bench, _cpu: int, arguments: Sequence[str]) -> str:
         name = arguments[1].upper()
         if name not in Function.__members__:
             raise UsageError(f"PSCI has no function {name}", hint=suggest(name, Function.__members__))
-        catching.add(Function[name])
+        bench.run_control.executor.catch(Function[name])
     return "".join(f"break psci {function.name}\n" for function in catching) or "no calls are caught\n"
 
 

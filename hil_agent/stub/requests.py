@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from binascii import unhexlify
 
+from hil_agent.engine.run_control import Plan
 from hil_agent.errors import ProtocolError
 from hil_agent.rsp.thread import ALL, ThreadId
-from hil_agent.target.run_control import Plan
 
 _ADDRESS_SPACE = 1 << 64
 

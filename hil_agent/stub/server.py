@@ -11,11 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
-from hil_agent.errors import HostError
-from hil_agent.stub.connection import Connection
-from hil_agent.stub.dialogue import Dialogue
-from hil_agent.stub.target import Target
-from hil_agent.target.events import (
+from hil_agent.engine.events import (
     Crashed,
     Event,
     Resumed,
@@ -23,7 +19,11 @@ from hil_agent.target.events import (
     SwitchedOff,
     WasReset,
 )
-from hil_agent.target.run_control import Stop
+from hil_agent.engine.run_control import Stop
+from hil_agent.errors import HostError
+from hil_agent.stub.connection import Connection
+from hil_agent.stub.dialogue import Dialogue
+from hil_agent.stub.target import Target
 
 _log = logging.getLogger(__name__)
 

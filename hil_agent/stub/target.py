@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from hil_agent.engine.run_control import RunControl
 from hil_agent.psci.state import PowerState
 from hil_agent.rsp import Client
 from hil_agent.stub.monitor import MonitorCommands
 from hil_agent.stub.view import View
-from hil_agent.target.run_control import RunControl
 
 Result = TypeVar("Result")
 

@@ -10,12 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from hil_agent.engine.run_control import RunControl
 from hil_agent.errors import StateError, UsageError
 from hil_agent.rsp import Client, Registers, UnavailableError
 from hil_agent.rsp.description import Register
 from hil_agent.rsp.registers import decode_value, encode_value
 from hil_agent.symbols.translation import TranslationRegime, translate
-from hil_agent.target.run_control import RunControl
 from hil_agent.trap.source import TrapSource
 
 _REGIME: Final = ("SCTLR_EL1", "TCR_EL1", "TTBR0_EL1", "TTBR1_EL1")

@@ -45,11 +45,9 @@ def word_at(gdb: Gdb, address: int) -> int:
     return int.from_bytes(gdb.read_memory(address, 4), "little")
 
 
-@pytest.fixture(scope="module", params=["el2", "hvc-site"])
-def session(boot_shared: Boot, request: pytest.FixtureRequest) -> Iterator[Session]:
-    """A guest with two vCPUs, its calls caught in either way."""
-    with boot_shared(cpus=2, append=NO_KASLR, trap=request.param) as session:
-        yield session
+@pytest.fixture(scope="module")
+def session(boot_shared: Boot) -> Session:
+    return boot_shared(cpus=2, append=NO_KASLR)
 
 
 @pytest.fixture(scope="module")
@@ -583,6 +581,41 @@ def test_our_code_is_seen_only_when_asked_for(session: Session, hvc_site: int) -
     finally:
         session.resume()
         session.settle()
+
+
+# ------------------------------------------------- calls caught where the guest makes them
+
+
+@pytest.fixture(scope="module")
+def without_el2(boot_shared: Boot) -> Session:
+    return boot_shared(append=NO_KASLR, trap="hvc-site")
+
+
+def test_without_el2_a_breakpoint_at_a_call_is_told_and_the_call_is_stepped_over(
+    without_el2: Session, hvc_site: int
+) -> None:
+    with attach(without_el2) as gdb:
+        point = gdb.break_at(hvc_site)
+        gdb.go()
+        with running_in(without_el2, CALLS) as done:
+            led = step_over_calls(gdb, hvc_site, 4)
+            gdb.interrupt()
+            gdb.wait_stop(SOON_S)
+            gdb.delete(point)
+            gdb.go()
+            assert done.result() == ""
+    assert {pc for pc, _ in led} == {hvc_site + 4}
+    assert NOT_SUPPORTED in {x0 for _, x0 in led} or 0 in {x0 for _, x0 in led}
+
+
+def test_without_el2_a_suspended_vcpu_is_seen_behind_its_call(without_el2: Session) -> None:
+    without_el2.suspend()
+    with attach(without_el2) as gdb:
+        assert word_at(gdb, gdb.registers(1, ["pc"])["pc"] - 4) == HVC
+    without_el2.resume()
+    command = without_el2.settle()
+    assert command is not None
+    assert command.status == 0
 
 
 # ------------------------------------------------------------------------------ the end

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hil_agent.engine.events import CallAnswered, Crashed, Entered, Ready, Resumed, Suspended
 from hil_agent.psci import Call, Conduit
 from hil_agent.psci.context import ResumeContext
 from hil_agent.psci.functions import ReturnCode, Width
 from hil_agent.session.journal import Journal, News, call_record
-from hil_agent.target.events import CallAnswered, Crashed, Entered, Ready, Resumed, Suspended
 
 U64 = st.integers(0, 2**64 - 1)
 CONTEXT = ResumeContext(0x40EF0038, 0, 0, Width.SMC64)

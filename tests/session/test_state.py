@@ -6,12 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil_agent.errors import GuestError, TargetTimeout
-from hil_agent.psci import Call, Conduit
-from hil_agent.psci.context import ResumeContext
-from hil_agent.psci.functions import Width
-from hil_agent.session.state import FINAL, State, StateCell
-from hil_agent.target.events import (
+from hil_agent.engine.events import (
     CallAnswered,
     Crashed,
     Entered,
@@ -22,6 +17,11 @@ from hil_agent.target.events import (
     SwitchedOff,
     WasReset,
 )
+from hil_agent.errors import GuestError, TargetTimeout
+from hil_agent.psci import Call, Conduit
+from hil_agent.psci.context import ResumeContext
+from hil_agent.psci.functions import Width
+from hil_agent.session.state import FINAL, State, StateCell
 
 CONTEXT = ResumeContext(0x40EF0038, 7, 0, Width.SMC64)
 CALL = CallAnswered(Call(0, Conduit.HVC, (0x84000000, 0, 0, 0)), 0, 0.0)

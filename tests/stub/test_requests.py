@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hil_agent.engine.run_control import FREELY, Plan
 from hil_agent.errors import ProtocolError
 from hil_agent.stub.requests import RequestError, memory_range, number, octets, parse_plan
-from hil_agent.target.run_control import FREELY, Plan
 
 CPUS = 4
 

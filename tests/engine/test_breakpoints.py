@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hil_agent.rsp import BreakpointKind, StopReason
-from hil_agent.target.breakpoints import Breakpoint, Breakpoints
+from hil_agent.engine.breakpoints import Breakpoint, Breakpoints
+from hil_agent.rsp import BreakpointKind
 
 CODE = Breakpoint(BreakpointKind.SOFTWARE, 0x1000, 4)
 SAME_PLACE = Breakpoint(BreakpointKind.HARDWARE, 0x1000, 4)
@@ -45,9 +45,11 @@ def test_both_kinds_are_at_their_instruction_and_watchpoints_are_not() -> None:
     assert breakpoints.at(0x2000) == []
 
 
-def test_a_watchpoint_is_found_by_any_address_that_it_watches() -> None:
+def test_watchpoints_of_any_kind_are_found_by_any_address_that_they_watch() -> None:
     breakpoints = Breakpoints()
-    breakpoints.add("a", DATA)
-    assert breakpoints.watching(StopReason.WRITE_WATCHPOINT, 0x2007) == [DATA]
-    assert breakpoints.watching(StopReason.WRITE_WATCHPOINT, 0x2008) == []
-    assert breakpoints.watching(StopReason.READ_WATCHPOINT, 0x2000) == []
+    any_access = Breakpoint(BreakpointKind.ACCESS_WATCH, 0x2004, 4)
+    for each in (CODE, DATA, any_access):
+        breakpoints.add("a", each)
+    assert breakpoints.watching(0x2007) == [DATA, any_access]
+    assert breakpoints.watching(0x2000) == [DATA]
+    assert breakpoints.watching(0x2008) == []

@@ -14,14 +14,14 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hil_agent.engine.breakpoints import Breakpoint, Breakpoints
+from hil_agent.engine.events import Released, Stopped
+from hil_agent.engine.executor import Executor, Reaction, Writes
 from hil_agent.errors import StateError
 from hil_agent.psci.call import Call
 from hil_agent.psci.state import PowerState
 from hil_agent.rsp import EVERYONE, Client, Registers, StopReason, StopReply, ThreadId
 from hil_agent.rsp.stop import SIGINT, SIGTRAP
-from hil_agent.target.breakpoints import Breakpoint, Breakpoints
-from hil_agent.target.events import Released, Stopped
-from hil_agent.target.executor import Executor, Reaction, Writes
 from hil_agent.trap.source import TrapSource
 
 _TIMEOUT_S: Final = 5.0
@@ -227,7 +227,7 @@ class RunControl:
         registers = self._registers(cpu)
         pc = registers["pc"]
         if stop.reason is not None and stop.address is not None:
-            self._stuck[cpu] = pc, self._breakpoints.watching(stop.reason, stop.address)
+            self._stuck[cpu] = pc, self._breakpoints.watching(stop.address)
             self._announce(Stop(cpu, reason=stop.reason, address=stop.address))
         elif self._is_hidden(registers):
             if self._breakpoints.at(pc):  # the guest has something of its own at this address

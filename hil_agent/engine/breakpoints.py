@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from hil_agent.rsp import BreakpointKind, StopReason
+from hil_agent.rsp import BreakpointKind
 
 _STOP_BEFORE = frozenset({BreakpointKind.SOFTWARE, BreakpointKind.HARDWARE})
-
-_WATCHES = {
-    StopReason.WRITE_WATCHPOINT: BreakpointKind.WRITE_WATCH,
-    StopReason.READ_WATCHPOINT: BreakpointKind.READ_WATCH,
-    StopReason.ACCESS_WATCHPOINT: BreakpointKind.ACCESS_WATCH,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +61,12 @@ class Breakpoints:
         """Those on the instruction at ``pc``."""
         return [each for each in self._owners if each.address == pc and not each.is_watchpoint]
 
-    def watching(self, reason: StopReason, address: int) -> list[Breakpoint]:
-        """The watchpoints that a stop for ``reason`` at a data address can be of."""
-        kind = _WATCHES.get(reason)
+    def watching(self, address: int) -> list[Breakpoint]:
+        """The watchpoints, of whatever kind, on a data address."""
         return [
             each
             for each in self._owners
-            if each.kind is kind and each.address <= address < each.address + each.length
+            if each.is_watchpoint and each.address <= address < each.address + each.length
         ]
 
     def __len__(self) -> int:

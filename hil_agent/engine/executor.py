@@ -13,6 +13,17 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from hil_agent.board.machine import Machine
+from hil_agent.engine.events import (
+    CallAnswered,
+    Crashed,
+    Entered,
+    Event,
+    Listener,
+    Resumed,
+    Suspended,
+    SwitchedOff,
+    WasReset,
+)
 from hil_agent.errors import InternalError, TargetError
 from hil_agent.psci.call import Call
 from hil_agent.psci.context import ResumeContext
@@ -37,17 +48,6 @@ from hil_agent.psci.functions import MASK64, Function, ReturnCode
 from hil_agent.psci.state import PowerState
 from hil_agent.psci.vpsci import VirtualPsci
 from hil_agent.rsp import Client, StopReply
-from hil_agent.target.events import (
-    CallAnswered,
-    Crashed,
-    Entered,
-    Event,
-    Listener,
-    Resumed,
-    Suspended,
-    SwitchedOff,
-    WasReset,
-)
 from hil_agent.trap.source import Trap, TrapKind, TrapSource
 
 Writes = Mapping[str, int]
@@ -111,7 +111,7 @@ class Executor:
         machine: what is reset.
         boot: loads what a boot needs into memory, and tells how vCPU 0 starts.
         listeners: who is told what happened.
-        before_reset: is called when the machine stands, for the last time before it is reset.
+        forget_answers: drops what is repeated without asking us; is called with the machine standing.
 
     Attributes:
         vpsci: as given.
@@ -134,7 +134,7 @@ class Executor:
         machine: Machine,
         boot: Callable[[], EntryState],
         listeners: tuple[Listener, ...],
-        before_reset: Callable[[], None] = lambda: None,
+        forget_answers: Callable[[], None] = lambda: None,
     ) -> None:
         self.vpsci = vpsci
         self.ended = self.held = False
@@ -148,7 +148,7 @@ class Executor:
         self._ask = answer
         self._machine = machine
         self._boot = boot
-        self._before_reset = before_reset
+        self._forget_answers = forget_answers
         self._listeners = listeners
         self._entries: dict[int, Callable[[], EntryState]] = {}
         self._kept: dict[int, Mapping[str, int]] = {}
@@ -224,6 +224,11 @@ class Executor:
         visit = self._visits.get(cpu)
         return visit.trap if visit else self._left.get(cpu)
 
+    def catch(self, function: Function) -> None:
+        """Has the next calls of a function caught, before they are answered."""
+        self._forget_answers()
+        self.catching.add(function)
+
     def may_repeat(self, function: Function) -> bool:
         """Whether no debugger wants to see the next call of a function."""
         return function not in self.catching and self.followed is None
@@ -278,7 +283,7 @@ class Executor:
 
     def reset(self, cause: str = "command") -> None:
         """Resets the machine: everything as after power-on, but RAM that nothing is loaded to."""
-        self._before_reset()
+        self._forget_answers()
         self._machine.reset()
         self.vpsci.reset()
         self._power_up()

@@ -18,9 +18,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from hil_agent.engine.run_control import RunControl
 from hil_agent.errors import HilAgentError, LinkError, StateError
 from hil_agent.rsp import Client
-from hil_agent.target.run_control import RunControl
 
 _log = logging.getLogger(__name__)
 
