@@ -71,6 +71,6 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.Abort:  # click's word for KeyboardInterrupt
+    except (click.Abort, KeyboardInterrupt):  # click's word for it, and a second one meanwhile
         return INTERRUPTED
     return status if isinstance(status, int) else 0

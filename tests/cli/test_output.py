@@ -8,7 +8,7 @@ import sys
 import click
 import pytest
 
-from hil_agent.cli.output import print_json, print_table, run
+from hil_agent.cli.output import INTERRUPTED, print_json, print_table, run
 from hil_agent.errors import HostError, NotFoundError, StateError, UsageError
 from hil_agent.text import printable
 
@@ -110,3 +110,12 @@ def test_a_reader_that_goes_away_is_no_error_to_talk_about() -> None:
     )
     os.close(writer)
     assert result.stderr == b""
+
+
+def test_a_second_ctrl_c_during_the_first_is_quiet_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("click.core.echo", interrupted)  # what click says of the first
+    command = click.Command("x", callback=interrupted)
+    assert run(command, []) == INTERRUPTED
