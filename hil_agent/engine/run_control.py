@@ -288,8 +288,11 @@ class RunControl:
             self._write(cpu, writes)
         registers = self._registers(step)
         if self._is_hidden(registers):
-            self._release()
-            self._client.resume()  # its call may need the others
+            if self._plan.going is not None and self.executor.waits_at(step) is None:
+                self._client.resume(self._source.thread(step))  # to its trap, which is near
+            else:
+                self._release()
+                self._client.resume()  # what its call waits for may need the others
         elif registers["pc"] != self._left_from:
             self._announce(Stop(step))
         else:

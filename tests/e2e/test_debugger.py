@@ -47,6 +47,11 @@ def word_at(gdb: Gdb, address: int) -> int:
 
 @pytest.fixture(scope="module")
 def session(boot_shared: Boot) -> Session:
+    return boot_shared(append=NO_KASLR)
+
+
+@pytest.fixture(scope="module")
+def two_vcpus(boot_shared: Boot) -> Session:
     return boot_shared(cpus=2, append=NO_KASLR)
 
 
@@ -131,7 +136,8 @@ def test_tcp_is_served_on_loopback_when_asked_for(boot: Boot) -> None:
 # ----------------------------------------------------------------------------- looking
 
 
-def test_threads_tell_the_power_of_their_vcpus(session: Session) -> None:
+def test_threads_tell_the_power_of_their_vcpus(two_vcpus: Session) -> None:
+    session = two_vcpus
     session.suspend()
     try:
         with attach(session) as gdb:
@@ -156,7 +162,8 @@ def test_a_suspended_vcpu_is_seen_behind_its_call(session: Session) -> None:
         session.settle()
 
 
-def test_looking_at_a_vcpu_that_is_off_does_no_harm(session: Session) -> None:
+def test_looking_at_a_vcpu_that_is_off_does_no_harm(two_vcpus: Session) -> None:
+    session = two_vcpus
     session.suspend()
     try:
         with attach(session) as gdb:
@@ -186,13 +193,6 @@ def test_memory_is_the_kernels_own_for_a_vcpu_that_is_suspended(session: Session
 
 CALLS = "cat /sys/kernel/debug/psci > /dev/null"
 """Has the kernel ask PSCI_FEATURES a dozen times."""
-
-
-@pytest.fixture(scope="module")
-def hotplug(session: Session) -> str:
-    """A command with which vCPU 1 goes off and comes on again."""
-    online = "/sys/devices/system/cpu/cpu1/online"
-    return f"echo 0 > {online}; echo 1 > {online}"
 
 
 @contextmanager
@@ -260,26 +260,21 @@ def test_a_call_changes_none_of_the_registers_that_a_debugger_sees(session: Sess
             done.result()
 
 
-def test_stepping_over_cpu_off_and_cpu_on_follows_each_vcpu(
-    session: Session, hvc_site: int, hotplug: str
-) -> None:
-    with attach(session) as gdb:
-        point = gdb.break_at(hvc_site)
+def test_a_step_over_cpu_on_starts_the_other_vcpu(two_vcpus: Session, hvc_site: int) -> None:
+    online = "/sys/devices/system/cpu/cpu1/online"
+    two_vcpus.exec(f"echo 0 > {online}")
+    with attach(two_vcpus) as gdb:
+        gdb.break_at(hvc_site, temporary=True)
         gdb.go()
-        with running_in(session, hotplug) as done:
-            seen = set()
-            while "CPU_ON" not in seen:
-                stop = gdb.wait_stop(SOON_S)
-                function = gdb.registers(stop.thread, ["x0"])["x0"]
-                seen.add({0x8400_0002: "CPU_OFF", 0xC400_0003: "CPU_ON"}.get(function, "other"))
-                gdb.go()
-            gdb.interrupt()
+        with running_in(two_vcpus, f"echo 1 > {online}") as done:
+            stop = gdb.wait_stop(SOON_S)
+            assert gdb.registers(stop.thread, ["x0"]) == {"x0": 0xC400_0003}
+            gdb.step_instruction()
             gdb.wait_stop(SOON_S)
-            gdb.delete(point)
+            assert gdb.registers(stop.thread, ["pc", "x0"]) == {"pc": hvc_site + 4, "x0": 0}
             gdb.go()
             done.result()
-    assert seen >= {"CPU_OFF", "CPU_ON"}
-    assert session.exec("cat /sys/devices/system/cpu/online").text == "0-1"
+    assert two_vcpus.exec("cat /sys/devices/system/cpu/online").text == "0-1"
 
 
 def test_a_step_into_suspend_is_over_at_once_and_the_guest_is_suspended(
@@ -536,12 +531,12 @@ def test_monitor_reset_stands_before_the_first_instruction(boot: Boot) -> None:
     assert is_alive(session)
 
 
-def test_monitor_sysreg_is_about_the_selected_vcpu(session: Session, gdb: Gdb) -> None:
-    gdb.console("thread 2")
-    assert gdb.console("monitor sysreg TPIDR_EL1").startswith("vCPU 1:")
-    assert gdb.registers(2, ["TPIDR_EL1"])["TPIDR_EL1"] == int(
-        gdb.console("monitor sysreg tpidr_el1").split("=")[1], 16
-    )
+def test_monitor_sysreg_is_about_the_selected_vcpu(two_vcpus: Session) -> None:
+    with attach(two_vcpus) as gdb:
+        gdb.console("thread 2")
+        assert gdb.console("monitor sysreg TPIDR_EL1").startswith("vCPU 1:")
+        said = gdb.console("monitor sysreg tpidr_el1")
+        assert gdb.registers(2, ["TPIDR_EL1"]) == {"TPIDR_EL1": int(said.split("=")[1], 16)}
 
 
 def test_monitor_fault_has_the_next_suspend_refused(session: Session) -> None:
