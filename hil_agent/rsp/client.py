@@ -256,6 +256,7 @@ class Client:
     ) -> dict[str, int]:
         """Every register that the stub describes and has a value for, by name; but those of ``without``."""
         core = self.read_registers(thread)
+        self.select(thread)
         values = {name: core[name] for name in core}
         if self.features.single_registers:
             skipped = {*values, *without}
@@ -301,8 +302,8 @@ class Client:
             ProtocolError: with `verify`, when a register has another value afterwards.
         """
         self.select(thread)
-        self._known.clear()
         writes = self._register_writes(values)
+        self._known.clear()
         for (what, _), reply in zip(writes, self.exchange(*(request for _, request in writes)), strict=True):
             check_done(reply, what)
         for name, value in values.items() if verify else ():
@@ -421,7 +422,6 @@ class Client:
         """
         if self.running:
             raise StateError("the target is running already")
-        self._known.clear()
         run = self._run_request(thread, step=step, others=others)
         pending: list[tuple[str, bytes]] = []
         if writes:
@@ -432,6 +432,7 @@ class Client:
                 self.write_registers(writes, thread)
         self._link.send([*(request for _, request in pending), run])
         self._unchecked.extend(what for what, _ in pending)
+        self._known.clear()
         self.running = True
 
     def _run_request(self, thread: ThreadId | None, *, step: bool, others: Sequence[ThreadId]) -> bytes:

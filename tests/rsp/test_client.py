@@ -145,9 +145,16 @@ def test_an_endless_list_of_threads_is_nonsense(connect_to: Connector) -> None:
 
 def test_a_thread_is_selected_once(connect_to: Connector) -> None:
     client, stub = connect_to()
+    client.select(ThreadId(2))
     client.read_registers(ThreadId(2))
-    client.read_registers(ThreadId(2))
-    assert stub.requests == [b"Hg2", b"g", b"g"]
+    assert stub.requests == [b"Hg2", b"g"]
+
+
+def test_registers_are_read_once_while_the_target_stands(connect_to: Connector) -> None:
+    client, stub = connect_to()
+    for _ in range(3):
+        client.read_registers(ThreadId(2))
+    assert stub.requests == [b"Hg2", b"g"]
 
 
 def test_a_stop_selects_its_thread(connect_to: Connector) -> None:

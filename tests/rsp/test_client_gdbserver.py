@@ -34,6 +34,12 @@ def test_registers_are_written(gdbserver: Client) -> None:
     gdbserver.write_registers({"rbx": 0x123456789ABCDEF0, "r12": 1}, verify=True)
 
 
+def test_registers_are_read_again_after_they_were_written(gdbserver: Client) -> None:
+    before = gdbserver.read_registers()["rbx"]
+    gdbserver.write_registers({"rbx": before + 1})
+    assert gdbserver.read_registers()["rbx"] == before + 1
+
+
 def test_binary_memory_survives(gdbserver: Client) -> None:
     data = bytes(range(256)) * 16
     gdbserver.write_memory(gdbserver.read_register("rsp") - len(data), data, verify=True)
