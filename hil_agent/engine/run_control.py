@@ -205,8 +205,7 @@ class RunControl:
 
     def _at_breakpoint(self, stop: StopReply) -> int | None:
         """The vCPU that has stopped at a debugger's breakpoint, which is told before all else."""
-        cpu = self._source.cpu(stop.thread)
-        if not self._breakpoints or cpu is None:
+        if not self._breakpoints or (cpu := self._source.cpu(stop.thread)) is None:
             return None
         registers = self._registers(cpu)
         here = self._breakpoints.at(registers["pc"])

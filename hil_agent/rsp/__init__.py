@@ -5,7 +5,8 @@ in them; `description` and `registers` know which bytes are which register. All 
 exchanges packets over a socket, and `client` is what the rest of hil_agent uses.
 """
 
-from hil_agent.rsp.client import EVERYONE, BreakpointKind, Client
+from hil_agent.rsp.breakpoint import BreakpointKind
+from hil_agent.rsp.client import EVERYONE, Client
 from hil_agent.rsp.description import AARCH64_CORE, Register, TargetDescription
 from hil_agent.rsp.features import Features
 from hil_agent.rsp.registers import Registers

@@ -12,12 +12,12 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from enum import IntEnum
 from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
 from hil_agent.errors import ProtocolError, StateError, TargetTimeout
+from hil_agent.rsp.breakpoint import BreakpointKind
 from hil_agent.rsp.description import AARCH64_CORE, TargetDescription, with_architectural_names
 from hil_agent.rsp.features import QUERY, Features
 from hil_agent.rsp.link import Link
@@ -43,16 +43,6 @@ EVERYONE: Final = ThreadId(ALL)
 
 _THREAD_LIMIT: Final = 4096
 _TEXT_LIMIT: Final = 1 << 20  # bytes of one annex, and of a monitor command's output
-
-
-class BreakpointKind(IntEnum):
-    """Kinds of breakpoint by their number in ``Z`` and ``z`` packets."""
-
-    SOFTWARE = 0
-    HARDWARE = 1
-    WRITE_WATCH = 2
-    READ_WATCH = 3
-    ACCESS_WATCH = 4
 
 
 class Client:

@@ -41,6 +41,14 @@ def entry_point_of(session: Session) -> int:
     return entry_point
 
 
+def stop_in_kernel(gdb: Gdb) -> None:
+    """Lets the guest go on while it is in user space, where the kernel's memory is not mapped."""
+    while gdb.registers(1, ["cpsr"])["cpsr"] & 0xC == 0:
+        gdb.go()
+        gdb.interrupt()
+        gdb.wait_stop(SOON_S)
+
+
 def word_at(gdb: Gdb, address: int) -> int:
     return int.from_bytes(gdb.read_memory(address, 4), "little")
 
@@ -73,8 +81,9 @@ def hvc_site(session: Session) -> int:
 
 @pytest.fixture
 def gdb(session: Session) -> Iterator[Gdb]:
-    """gdb, attached to the running guest, which stands."""
+    """gdb, attached to the running guest, which stands, in its kernel."""
     with attach(session) as gdb:
+        stop_in_kernel(gdb)
         yield gdb
 
 
@@ -177,6 +186,7 @@ def test_looking_at_a_vcpu_that_is_off_does_no_harm(two_vcpus: Session) -> None:
 
 def test_memory_is_the_kernels_own_for_a_vcpu_that_is_suspended(session: Session, hvc_site: int) -> None:
     with attach(session) as gdb:
+        stop_in_kernel(gdb)
         running = gdb.read_memory(hvc_site - 64, 128)
     session.suspend()
     try:
@@ -330,6 +340,7 @@ def test_breakpoints_survive_a_reset(session: Session, hvc_site: int) -> None:
 
 def test_a_watchpoint_sees_a_write_over_a_suspend(session: Session) -> None:
     with attach(session) as gdb:
+        stop_in_kernel(gdb)
         sp = gdb.registers(1, ["SP_EL0"])["SP_EL0"]  # Linux keeps the current task there
         gdb.watch(f"*(unsigned long *) {sp:#x}", access=Access.WRITE)
         gdb.go()
